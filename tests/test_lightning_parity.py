@@ -112,6 +112,8 @@ TABLE = [
     Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches", "Trainer.num_val_batches"), of(flags, "estimated_stepping_batches") + of(run, "batch_counts")),
     Row(METHODS, "interrupted: Ctrl-C ends a fit cleanly", "M", ("Trainer.interrupted",), of("training/fit", "ctrl_c_ends_a_fit_cleanly") + of(run, "status_of_an_interrupted_run")),
     Row(METHODS, "learning_rates, set_learning_rate (ours)", "M", ("Trainer.learning_rates", "Trainer.set_learning_rate"), of(flags, "learning_rates_can_be_read_and_set")),
+    Row(METHODS, "flags that can be changed between runs", "S", tuple(f"Trainer.{name}" for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "gradient_clip_val", "gradient_clip_algorithm")), of(run, "flags_can_be_changed_between_runs")),
+    Row(METHODS, "model, fit_loop, num_test_batches and other names of Lightning: errors that name the replacement", "S", (), of(run, "lightning_names_suggest_a_replacement")),
     Row(METHODS, "is_global_zero, global_rank, local_rank, world_size, print: of one process", "S", ("Trainer.is_global_zero", "Trainer.global_rank", "Trainer.local_rank", "Trainer.world_size", "Trainer.print", "Module.global_rank", "Module.local_rank", "Module.print"), of(run, "lightning_attributes_in_hooks")),
     Row(METHODS, "train_dataloader, val_dataloaders", "S", ("Trainer.train_dataloader", "Trainer.val_dataloaders"), of(run, "lightning_attributes_in_hooks")),
     Row(METHODS, "on_run_opened (ours): called when the run's folder exists", "M", ("Trainer.on_run_opened",), of("training/run_folder", "files_of_a_run")),

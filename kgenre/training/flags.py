@@ -132,13 +132,7 @@ def _check(f: SimpleNamespace) -> None:
             "check_val_every_n_epoch=None counts training batches across epochs, so val_check_interval must be a "
             f"number of batches. Received: val_check_interval={f.val_check_interval}"
         )
-    clip = f.gradient_clip_val
-    if clip is not None and not (isinstance(clip, Real) and float(clip) > 0):
-        raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
-    if f.gradient_clip_algorithm not in ("norm", "value"):
-        raise TrainerError(
-            f"gradient_clip_algorithm must be 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}"
-        )
+    check_clipping(f.gradient_clip_val, f.gradient_clip_algorithm)
     if f.steps_per_execution != "auto":
         if not isinstance(f.steps_per_execution, int):
             raise TrainerError(f"steps_per_execution must be a number or 'auto'. Received: {f.steps_per_execution!r}")
@@ -158,6 +152,19 @@ def _check(f: SimpleNamespace) -> None:
             f"{off}, but callbacks contains a ModelCheckpoint. Drop one of them (the callbacks of a configuration "
             "file: --trainer.callbacks null)."
         )
+
+
+def check_clipping(gradient_clip_val: Any, gradient_clip_algorithm: Any) -> None:
+    """Check how gradients are to be clipped.
+
+    Raises:
+        TrainerError: an invalid value.
+    """
+    clip = gradient_clip_val
+    if clip is not None and not (isinstance(clip, Real) and float(clip) > 0):
+        raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
+    if gradient_clip_algorithm not in ("norm", "value"):
+        raise TrainerError(f"gradient_clip_algorithm must be 'norm' or 'value'. Received: {gradient_clip_algorithm!r}")
 
 
 def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from kgenre.engines import prepare_keras, step_logs
 from kgenre.training.hyperparameters import Hyperparameters
-from kgenre.training.lightning_names import REPLACEMENTS
+from kgenre.training.lightning_names import MODULE_REPLACEMENTS
 
 if TYPE_CHECKING:
     from kgenre.callbacks.callback import Callback
@@ -53,8 +53,8 @@ class Module(Hyperparameters):
 
         def __getattr__(self, name: str) -> Any:
             """Raise an error that says what to write instead of a Lightning attribute that does not exist here."""
-            if name in REPLACEMENTS and not hasattr(type(self), name):
-                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {REPLACEMENTS[name]}.")
+            if name in MODULE_REPLACEMENTS and not hasattr(type(self), name):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {MODULE_REPLACEMENTS[name]}.")
             return object.__getattribute__(self, name)  # raises Python's own error, or a property's
 
     # --- what a user writes -------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks import Callback, GradientAccumulationScheduler
 from kgenre.callbacks.results_table import print_results
@@ -23,8 +24,10 @@ from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources
 from kgenre.training.fit_loop import fit_loop
-from kgenre.training.flags import read_flags
+from kgenre.training.flags import check_clipping, read_flags
 from kgenre.training.jit_compile import choose_jit_compile, log_faster_setting
+from kgenre.training.lightning_names import TRAINER_REPLACEMENTS
+from kgenre.training.limits import check_limit
 from kgenre.training.module import Module
 from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
@@ -44,6 +47,29 @@ from kgenre.training.steps_per_execution import choose_steps_per_execution
 _log = logging.getLogger("kgenre")
 
 Limit = int | float | None
+
+_BETWEEN_RUNS = "The flag of this name; it may be changed between runs."
+
+
+def _limit(stage: str) -> Any:
+    """The property ``limit_<stage>_batches``."""
+    name = f"limit_{stage}_batches"
+
+    def set_limit(trainer: Trainer, limit: Limit) -> None:
+        trainer.limits = trainer.limits | {stage: check_limit(name, limit)}
+
+    return property(lambda trainer: trainer.limits[stage], set_limit, doc=_BETWEEN_RUNS)
+
+
+def _clipping(name: str) -> Any:
+    """The property ``gradient_clip_val`` or ``gradient_clip_algorithm``."""
+
+    def set_clipping(trainer: Trainer, value: Any) -> None:
+        options = dataclasses.replace(trainer.step_options, **{name: value})
+        check_clipping(options.gradient_clip_val, options.gradient_clip_algorithm)
+        trainer.step_options = options
+
+    return property(lambda trainer: getattr(trainer.step_options, name), set_clipping, doc=_BETWEEN_RUNS)
 
 
 class Trainer(Run):
@@ -110,6 +136,10 @@ class Trainer(Run):
         >>> trainer.fit(module, train_batches, val_batches)
         >>> trainer.test(module, test_batches)[0]["test/loss"]
     """
+
+    limit_train_batches, limit_val_batches = _limit("train"), _limit("val")
+    limit_test_batches, limit_predict_batches = _limit("test"), _limit("predict")
+    gradient_clip_val, gradient_clip_algorithm = _clipping("gradient_clip_val"), _clipping("gradient_clip_algorithm")
 
     def __init__(
         self,
@@ -184,6 +214,14 @@ class Trainer(Run):
         self.callbacks = [*self.given_callbacks, *self.default_callbacks]
         self.used_callbacks = list(self.callbacks)  # to find what a user adds to `callbacks`, or removes
         self.profiler: Profiler | None = flags.profiler
+
+    if not TYPE_CHECKING:  # a type checker would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that says what to write instead of a Lightning attribute that does not exist here."""
+            if name in TRAINER_REPLACEMENTS:
+                raise AttributeError(f"Trainer has no attribute {name!r}: {TRAINER_REPLACEMENTS[name]}.")
+            return object.__getattribute__(self, name)  # raises Python's own error, or a property's
 
     # --- the four entry points -----------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import keras
 import numpy as np
@@ -62,6 +63,45 @@ def test_attributes_before_a_run():
     with pytest.raises(kgenre.TrainerError, match=r"trainer.engine needs a run whose module is built"):
         trainer.set_learning_rate(0.1)
     assert trainer.optimizers == trainer.learning_rates() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("lightning_module", "trainer.module"),
+        ("fit_loop", "trainer.max_epochs = 5"),
+        ("num_test_batches", "trainer.num_evaluation_batches"),
+        ("tune", "Tuner(trainer).lr_find"),
+    ],
+)
+def test_lightning_names_suggest_a_replacement(name, instead):
+    trainer = quiet_trainer()
+    with pytest.raises(AttributeError, match=rf"^Trainer has no attribute '{name}': .*{re.escape(instead)}"):
+        getattr(trainer, name)
+    assert not hasattr(trainer, name)
+    with pytest.raises(AttributeError, match=r"^'Trainer' object has no attribute 'modle'$"):
+        trainer.modle  # noqa: B018
+
+
+def test_flags_can_be_changed_between_runs():
+    trainer, module, batches = quiet_trainer(limit_train_batches=2), BoringModule(), boring_batches(4)
+    trainer.fit(module, batches, batches)
+    assert (trainer.limit_train_batches, trainer.limit_val_batches, trainer.num_training_batches) == (2, None, 2)
+    assert (trainer.gradient_clip_val, trainer.gradient_clip_algorithm) == (None, "norm")
+    trainer.limit_train_batches, trainer.limit_val_batches = 1, 0
+    trainer.limit_test_batches, trainer.limit_predict_batches = 3, 0.5
+    trainer.gradient_clip_val, trainer.gradient_clip_algorithm = 1e-3, "value"
+    before = weights_of(module)
+    trainer.fit(module, batches, batches)
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (1, 0)
+    changes = [np.abs(weight - before[name]).max() for name, weight in weights_of(module).items()]
+    assert changes == pytest.approx([1e-4] * len(changes), rel=1e-3)  # the learning rate is 0.1
+    trainer.test(dataloaders=batches, verbose=False)
+    assert trainer.num_evaluation_batches == 3
+    assert len(trainer.predict(dataloaders=batches)) == 2
+    for name, wrong in {"limit_val_batches": 1.5, "gradient_clip_val": 0, "gradient_clip_algorithm": "sum"}.items():
+        with pytest.raises(kgenre.TrainerError, match=rf"{name} .*Received: {wrong!r}"):
+            setattr(trainer, name, wrong)
 
 
 def test_scheduled_learning_rate_cannot_be_set():
