@@ -16,6 +16,8 @@ from kgenre.training.resume import build_as_saved, checked_variables, restore_ad
 
 _log = logging.getLogger("kgenre")
 
+_OF_LIGHTNING = ("hparams_file", "map_location", "weights_only")
+
 
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any], strict: bool = True) -> Any:
     """See `Module.load_from_checkpoint`."""
@@ -61,9 +63,10 @@ def _create(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], ov
     unknown = overrides.keys() - _accepted(cls, overrides).keys()
     if unknown:
         takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
+        hint = " Leave it out: only Lightning needs it." if min(unknown) in _OF_LIGHTNING else ""
         raise TypeError(
             f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
-            f"It has: {takes}."
+            f"It has: {takes}.{hint}"
         )
     positional, named = _as_call(cls, _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides))
     lost = [name for name in kept.get("not_kept", ()) if name in _signature(cls).parameters and name not in overrides]

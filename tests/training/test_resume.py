@@ -979,6 +979,8 @@ def test_load_from_checkpoint_of_another_model_without_strict(saved, caplog):
 def test_load_from_checkpoint_with_an_unknown_argument(saved):
     with pytest.raises(TypeError, match=r"Dropping.__init__ has no argument 'nope'\. It has: .*learning_rate"):
         Dropping.load_from_checkpoint(saved[0], nope=5)
+    with pytest.raises(TypeError, match=r"has no argument 'map_location'\. It has: .*\. Leave it out"):
+        Dropping.load_from_checkpoint(saved[0], map_location="cpu")
 
     class Fails(Dropping):
         def __init__(self, learning_rate):
