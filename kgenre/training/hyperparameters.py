@@ -36,6 +36,7 @@ class Hyperparameters:
     """Gives a class ``save_hyperparameters()`` and ``hparams``, as in Lightning."""
 
     _hparams: AttributeDict | None = None
+    _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
 
     @property
     def hparams(self) -> AttributeDict:
@@ -44,8 +45,10 @@ class Hyperparameters:
             self._hparams = AttributeDict()
         return self._hparams
 
-    def save_hyperparameters(self, *names: str, ignore: str | Sequence[str] = ()) -> None:
+    def save_hyperparameters(self, *names: str, ignore: str | Sequence[str] = (), logger: bool = True) -> None:
         """Keep the arguments of the calling ``__init__``: all of them, or those in ``names``, minus ``ignore``.
+
+        With ``logger=False`` only checkpoints hold them, and loggers do not.
 
         Call it first in ``__init__``, before arguments are overwritten (in a dataclass, in ``__post_init__``).
         Checkpoints keep the values that JSON can hold: numbers, strings, lists and dicts of these (keys become
@@ -85,7 +88,15 @@ class Hyperparameters:
         ignore = [ignore] if isinstance(ignore, str) else ignore
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
         # super().__init__() may call this again after the subclass: both sets are kept, the subclass's values win.
-        vars(self.hparams).update({k: v for k, v in chosen.items() if k not in vars(self.hparams)})
+        new = {k: v for k, v in chosen.items() if k not in vars(self.hparams)}
+        vars(self.hparams).update(new)
+        if not logger:
+            self._not_logged = self._not_logged.union(new)
+
+
+def logged_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
+    """The saved arguments that loggers get."""
+    return {name: value for name, value in vars(owner.hparams).items() if name not in owner._not_logged}
 
 
 def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:

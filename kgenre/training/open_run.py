@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kgenre.callbacks import ModelCheckpoint
 from kgenre.checkpoints import Checkpoint, remove_leftovers
 from kgenre.training.errors import TrainerError
+from kgenre.training.hyperparameters import logged_hyperparameters
 from kgenre.training.new_run_folder import NewRunFolder
 from kgenre.training.run_folder import read_metrics, write_environment
 from kgenre.training.run_lock import RunLock
@@ -40,9 +41,9 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
 def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
     """Lock the run's folder, and write what describes the run into it and to the loggers."""
     t = trainer
-    parameters = {"model": vars(t.module.hparams)}
+    parameters = {"model": logged_hyperparameters(t.module)}
     if t.datamodule is not None:
-        parameters["data"] = vars(t.datamodule.hparams)
+        parameters["data"] = logged_hyperparameters(t.datamodule)
     if t.run_dir is not None:
         t.lock = RunLock(t.run_dir)
         remove_leftovers(t.run_dir / "checkpoints")

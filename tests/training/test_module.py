@@ -16,6 +16,7 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
 import kgenre
+from kgenre.loggers import InMemoryLogger
 from kgenre.training.hyperparameters import class_and_hyperparameters
 
 
@@ -66,6 +67,24 @@ def test_hyperparameters_in_a_checkpoint_are_plain_values():
         "costs": {1: 0.5, "a": 2.0},
     }
     assert json.loads(json.dumps(kept))["costs"] == {"1": 0.5, "a": 2.0}
+
+
+def test_hyperparameters_that_are_not_logged():
+    class Base(BoringModule):
+        def __init__(self, path="secret", units=2):
+            self.save_hyperparameters(logger=False)
+            super().__init__(units=units)
+
+    class Net(Base):
+        def __init__(self, rate=0.1, **arguments):
+            self.save_hyperparameters("rate")
+            super().__init__(**arguments)
+
+    net, logger = Net(), InMemoryLogger()
+    assert vars(net.hparams) == {"rate": 0.1, "path": "secret", "units": 2, "learning_rate": 0.1, "dropout": 0.0}
+    quiet_trainer(logger=logger).fit(net, boring_batches(1))
+    assert logger.hyperparams == {"model": {"rate": 0.1, "learning_rate": 0.1, "dropout": 0.0}}
+    assert class_and_hyperparameters(net)["hyperparameters"]["path"] == "secret"
 
 
 def test_save_hyperparameters_by_name():
