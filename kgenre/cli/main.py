@@ -21,6 +21,7 @@ from kgenre.cli.usage import is_refusal
 from kgenre.cli.writing import FULL
 
 _PATH_ERRORS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)  # a text in place of a file; links in a circle
 # Each is a module here with ``run(arguments)``, which takes the arguments after the command and returns the exit code.
 COMMANDS = {
     "fit": "train a model",
@@ -114,7 +115,8 @@ def _run(words: list[str], is_typed: bool) -> int:
 def _is_for_the_user(error: Exception) -> bool:
     """Return whether the message alone tells the user what to do: kgenre's own errors and the file system's."""
     ours = type(error).__module__.partition(".")[0] == "kgenre"
-    return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS)
+    is_path = isinstance(error, _PATH_ERRORS) or (isinstance(error, OSError) and error.errno in _NO_PATHS)
+    return ours or is_refusal(error) or is_path
 
 
 def _full_disk(error: Exception) -> str:
