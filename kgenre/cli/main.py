@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         drop_output()
         return BROKEN_PIPE
+    finally:
+        if is_typed and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            # The backends take a while to shut down, where Python would print a traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _print(text: str = "") -> int:

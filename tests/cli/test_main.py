@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,20 @@ def test_user_files_do_not_shadow_library_modules(tmp_path):
     env = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
     done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (done.returncode, "--trainer.max_epochs" in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process cannot send itself Ctrl-C on Windows")
+def test_ctrl_c_while_the_program_shuts_down_ends_it_quietly():
+    script = (
+        "import atexit, os, signal, sys\n"
+        "from kgenre.cli.main import main\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "sys.argv = ['kgenre', '--version']\n"
+        "sys.exit(main())"
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_error_the_working_directory_was_removed(tmp_path):
