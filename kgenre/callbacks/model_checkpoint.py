@@ -142,8 +142,8 @@ class ModelCheckpoint(Callback):
         self._saved_at = 0.0  # `monotonic` time of the last save
         self._is_due = False  # a save by steps or by time waits for a validation
         self._has_saved = False  # a checkpoint that was due, not only where training was interrupted or ended
-        self._began_at = (0, 0, 0)  # epoch, batch and step where this fit began
         self._is_written = True  # the newest checkpoint is on the disk
+        self._ended_at: tuple[int, ...] = ()  # epoch, batch and step of a save at the end of a fit
         self._has_failed = False  # a write has failed in this fit
         self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
         self._newest_at: tuple[int, int] | None = None  # epoch and batch of the newest checkpoint
@@ -171,7 +171,7 @@ class ModelCheckpoint(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Forget the checkpoints of an earlier fit: they may belong to another run."""
         if stage == "fit":
-            self.folder, self._is_due, self._has_saved = None, False, False
+            self.folder, self._is_due, self._has_saved, self._ended_at = None, False, False, ()
             self.kept.clear()
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
@@ -196,7 +196,6 @@ class ModelCheckpoint(Callback):
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Start counting updates and time."""
         self._seen, self._saved_at = trainer.global_step, monotonic()
-        self._began_at = trainer.current_epoch, trainer.batch_idx, trainer.global_step
         self._newest_at = (trainer.current_epoch, trainer.batch_idx) if trainer.resumed else None
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -239,8 +238,14 @@ class ModelCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Wait until the last checkpoint is on the disk; with ``save_last``, save one if none was due yet."""
-        advanced = (trainer.current_epoch, trainer.batch_idx, trainer.global_step) != self._began_at
-        if self.save_last and not (self.kept.last and self._has_saved) and trainer.global_step and advanced:
+        here = trainer.current_epoch, trainer.batch_idx, trainer.global_step
+        if (
+            self.save_last
+            and not (self.kept.last and self._has_saved)
+            and trainer.global_step
+            and here != self._ended_at
+        ):
+            self._ended_at = here
             self._save(trainer, is_due=False)
         self.finish()
 
@@ -386,11 +391,17 @@ class ModelCheckpoint(Callback):
         return monitored("ModelCheckpoint", monitor, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """The kept checkpoints with their scores, and whether one is due after a validation (it may be interrupted)."""
-        return self.kept.state_dict() | {"is_due": self._is_due, "has_saved": self._has_saved}
+        """The kept checkpoints with their scores, whether one waits for a validation, and whether the end was saved."""
+        return self.kept.state_dict() | {
+            "is_due": self._is_due,
+            "has_saved": self._has_saved,
+            "ended_at": self._ended_at,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the kept checkpoints; if training goes back to a checkpoint, those after it become superfluous."""
         self.kept.load_state_dict(state, is_running=self.folder is not None)
-        self._is_due = state.get("is_due", False)  # older states lack it, and the next
+        # Older states lack these.
+        self._is_due = state.get("is_due", False)
         self._has_saved = state.get("has_saved", self.kept.last is not None)
+        self._ended_at = tuple(state.get("ended_at", ()))

@@ -323,17 +323,19 @@ def test_every_n_train_steps(every, trainer_arguments, steps, validates):
     assert (read_checkpoint(last).state["global_step"] if last else None) == (steps[-1] if steps else None)
 
 
-@pytest.mark.parametrize("at", [3, 8])
-def test_end_of_a_resumed_fit_is_saved(at):
+@pytest.mark.parametrize(
+    ("at", "hook"), [(3, "on_train_batch_end"), (8, "on_train_batch_end"), (8, "on_validation_end")]
+)
+def test_end_of_a_resumed_fit_is_saved(at, hook):
     """As without the interruption, if none was due: those of the interruption and of the first end are not the end."""
 
-    def interrupt(trainer, module, outputs, batch, batch_idx):
+    def interrupt(trainer, module, *arguments):
         if trainer.global_step == at and not trainer.resumed:
             signal.raise_signal(signal.SIGINT)
 
     for ckpt_path, epochs, step in ((None, 2, at), ("last", 2, 8), ("last", 2, 8), ("last", 3, 12)):
         checkpoint = ModelCheckpoint(every_n_train_steps=100)
-        callbacks = [Lambdas(on_train_batch_end=interrupt), checkpoint]
+        callbacks = [Lambdas(**{hook: interrupt}), checkpoint]
         trainer = quiet_trainer(max_epochs=epochs, callbacks=callbacks, enable_checkpointing=True)
         trainer.fit(BoringModule(), boring_batches(4), boring_batches(1), ckpt_path=ckpt_path)
         assert folders() == [f"step={step:06d}"]
