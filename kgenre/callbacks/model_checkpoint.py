@@ -239,12 +239,8 @@ class ModelCheckpoint(Callback):
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Wait until the last checkpoint is on the disk; with ``save_last``, save one if none was due yet."""
         here = trainer.current_epoch, trainer.batch_idx, trainer.global_step
-        if (
-            self.save_last
-            and not (self.kept.last and self._has_saved)
-            and trainer.global_step
-            and here != self._ended_at
-        ):
+        is_saved = (self._has_saved and self.kept.last) or here == self._ended_at
+        if self.save_last and not is_saved and trainer.global_step:
             self._ended_at = here
             self._save(trainer, is_due=False)
         self.finish()
