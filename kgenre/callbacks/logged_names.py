@@ -31,22 +31,40 @@ def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: M
     Raises:
         MonitorError: nothing can log it; the message suggests the closest name that is logged.
     """
-    built = trainer.engine.built
-    entries = [entry for stage in built.entries for entry in (*built.entries[stage], *built.metrics[stage])]
-    known = {entry.name for entry in entries} | {entry.fork_of for entry in entries if entry.fork_of}
+    known = _logged_names(trainer)
     if monitor is None or monitor in known or monitor.startswith("throughput/"):
         return
-    same = [name for name in sorted(known) if _bare(name.partition("/dataloader_idx_")[0]) == _bare(monitor)]
+    same = [name for name in known if _is_same(name, monitor)]
     near = same or difflib.get_close_matches(monitor, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     what = f"{callback}(filename={filename!r}): {monitor!r}" if filename else f"{callback}(monitor={monitor!r})"
     if not _hooks_may_log(trainer, module):
-        names = ", ".join(sorted(known)) or "nothing"
+        names = ", ".join(known) or "nothing"
         if not filename:
             raise MonitorError(f"{what}: no step logs this value.{hint} The steps log: {names}.")
         _log.warning("%s: no step logs this value, so it will be nan.%s The steps log: %s.", what, hint, names)
     elif same:
         _log.warning("%s: no step logs this value, so a hook must log it.%s", what, hint)
+
+
+def other_spelling(monitor: str, trainer: Trainer) -> str | None:
+    """The name under which the built steps log a value that nothing logs as ``monitor``: "val_loss" for "val/loss"."""
+    known = _logged_names(trainer)
+    if any(name.partition("/dataloader_idx_")[0] == monitor for name in known):
+        return None
+    return next((name for name in known if _is_same(name, monitor)), None)
+
+
+def _logged_names(trainer: Trainer) -> list[str]:
+    """The names that the built steps log, sorted."""
+    built = trainer.engine.built
+    entries = [entry for stage in built.entries for entry in (*built.entries[stage], *built.metrics[stage])]
+    return sorted({entry.name for entry in entries} | {entry.fork_of for entry in entries if entry.fork_of})
+
+
+def _is_same(name: str, monitor: str) -> bool:
+    """Whether a logged name, of any of several sets, is ``monitor`` in another spelling."""
+    return _bare(name.partition("/dataloader_idx_")[0]) == _bare(monitor)
 
 
 def _hooks_may_log(trainer: Trainer, module: Module) -> bool:

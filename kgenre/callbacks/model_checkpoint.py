@@ -15,7 +15,7 @@ from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.checkpoint_name import FIELD, check_template, checkpoint_name
 from kgenre.callbacks.duration import read_duration
 from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
-from kgenre.callbacks.logged_names import check_logged
+from kgenre.callbacks.logged_names import check_logged, other_spelling
 from kgenre.callbacks.monitor import check_mode, monitored
 from kgenre.checkpoints import (
     BackgroundWriter,
@@ -176,8 +176,14 @@ class ModelCheckpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Find the run's folder and the other callbacks that save there."""
-        if self.monitor != "val/loss":  # the default need not be logged
+        if self.monitor != "val/loss":
             check_logged("ModelCheckpoint", self.monitor, trainer, module)
+        elif self.save_top_k and (name := other_spelling("val/loss", trainer)):  # the default need not be logged
+            _log.warning(
+                "ModelCheckpoint ranks checkpoints by 'val/loss', which no step logs, so there will be no best one. "
+                "Did you mean ModelCheckpoint(monitor=%r)?",
+                name,
+            )
         for name in sorted({name for name, _ in FIELD.findall(self.filename)} - {"epoch", "step"}):
             check_logged("ModelCheckpoint", name, trainer, module, self.filename)
         self._has_failed, self._at_boundary = False, None

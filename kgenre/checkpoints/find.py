@@ -32,7 +32,8 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         PosixPath('runs/quickstart/version_0/checkpoints/step=000126')
     """
     if not isinstance(path, str | os.PathLike):
-        raise CheckpointError(f"A checkpoint must be the path of a folder. Received: {path!r}")
+        hint = "" if path is not None else ". A ModelCheckpoint without a best_model_path still has a last_model_path."
+        raise CheckpointError(f"A checkpoint must be the path of a folder. Received: {path!r}{hint}")
     path = Path(os.path.expanduser(path))  # pathlib's own raises an error for an unknown user
     if (path / "manifest.json").exists():
         return path

@@ -136,6 +136,23 @@ def test_default_keeps_last_and_best_by_validation_loss():
     assert (folder / "last").read_text() == "step=000002\n"
 
 
+@pytest.mark.parametrize(
+    ("logged", "sources", "named"),
+    [("val_loss", 1, "val_loss"), ("val_loss", 2, "val_loss/dataloader_idx_0"), ("val/loss", 2, None), ("x", 1, None)],
+)
+def test_other_spelling_of_the_default_monitor_is_reported(logged, sources, named, caplog):
+    class Logs(BoringModule):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            self.log(logged, self.error(batch))
+
+    batches = boring_batches(1)
+    quiet_trainer(enable_checkpointing=True).fit(Logs(), batches, [batches] * sources)
+    said = [message for message in caplog.messages if message.startswith("ModelCheckpoint ranks")]
+    assert ["Did you mean " + m.partition("Did you mean ")[2] for m in said] == (
+        [f"Did you mean ModelCheckpoint(monitor={named!r})?"] if named else []
+    )
+
+
 @pytest.mark.parametrize("monitor", ["val/loss", None])
 def test_newest_is_kept_without_a_monitored_value(monitor):
     assert fit(ModelCheckpoint(monitor), 3) == ([3], {"last": 3})

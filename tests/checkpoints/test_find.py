@@ -169,3 +169,5 @@ def test_single_damaged_checkpoint_is_reported(tmp_path, missing):
 def test_number_is_not_a_path():
     with pytest.raises(CheckpointError, match=r"must be the path of a folder\. Received: 3"):
         find_checkpoint(3)
+    with pytest.raises(CheckpointError, match=r"Received: None\. .* still has a last_model_path"):
+        find_checkpoint(None)
