@@ -102,6 +102,8 @@ def _read(path: str | Path, plain: bool, resize: str, out: Pixels) -> str:
     try:
         decoded = _with_turbo(data, size, resize) if plain else None
         pixels, found = decoded or _reduced(open_picture(data), size, resize)
+    except MemoryError:  # says nothing about the file
+        return "not enough memory to decode the picture"
     except Exception as error:  # decoders may raise anything on arbitrary bytes
         return damaged(error)
     _place(out, pixels, found)

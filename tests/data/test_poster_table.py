@@ -12,7 +12,6 @@ from kgenre.data import (
     examine_posters,
     make_sample_films,
     poster_decoding,
-    poster_files,
     poster_table,
     read_films,
     read_poster,
@@ -108,21 +107,28 @@ def test_the_file_is_reused_until_a_poster_or_a_setting_changes(folder, cache, m
     assert not set(first) & set(left)
 
 
-def test_a_table_is_not_kept_if_posters_could_not_be_read(folder, cache, monkeypatch, caplog):
-    """Such as on a network drive that was lost after they had been examined."""
+@pytest.mark.parametrize(
+    ("name", "error", "reason"),
+    [
+        ("read_file", OSError(5, "Input/output error"), "Input/output error"),  # a network drive that was lost
+        ("_with_turbo", MemoryError(), "not enough memory to decode the picture"),
+    ],
+)
+def test_a_table_is_not_kept_if_posters_could_not_be_read(folder, cache, monkeypatch, caplog, name, error, reason):
     expected, expected_reasons = made(folder, "memory")
+    found, data = getattr(poster_decoding, name), (folder / "posters" / "sample00009.jpg").read_bytes()
 
-    def lost(path):
-        if path.endswith("sample00009.jpg"):
-            raise OSError(5, "Input/output error")
-        return poster_files.read_file(path)
+    def fail(given, *others):
+        if given == data or str(given).endswith("sample00009.jpg"):
+            raise error
+        return found(given, *others)
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "kgenre"):
-        patch.setattr(poster_decoding, "read_file", lost)
+        patch.setattr(poster_decoding, name, fail)
         _, reasons = made(folder, "disk")
-    assert reasons[9] == "Input/output error"
+    assert reasons[9] == reason
     assert "cannot be kept in" in caplog.text
-    assert "1 of the posters could not be read (Input/output error). They are held in memory instead." in caplog.text
+    assert f"1 of the posters could not be read ({reason}). They are held in memory instead." in caplog.text
     pixels, reasons = made(folder, "disk")
     assert isinstance(pixels, np.memmap)
     np.testing.assert_array_equal(pixels, expected)
