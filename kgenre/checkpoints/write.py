@@ -47,6 +47,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
             }
             manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
             write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+            for name in files:  # safetensors lets nobody but the owner read its files, whatever the umask
+                shutil.copymode(partial / "manifest.json", partial / name)
             for done in synced:
                 done.result()
         sync_folder(partial)

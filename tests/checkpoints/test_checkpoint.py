@@ -33,6 +33,16 @@ def saved(tmp_path):
     return write_checkpoint(example(), tmp_path / "step=000003")
 
 
+def test_whoever_may_read_a_run_may_read_its_checkpoints(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = write_checkpoint(example(), tmp_path / "step=000003")
+    finally:
+        os.umask(before)
+    (tmp_path / "made").touch(0o640)
+    assert {file.stat().st_mode for file in path.iterdir()} == {(tmp_path / "made").stat().st_mode}
+
+
 def test_reading_a_folder_as_a_file_closes_it(tmp_path):
     def next_descriptor():
         os.close(number := os.dup(1))
