@@ -90,7 +90,7 @@ def fails(capsys):
             ["--ckpt_path RUN", "in absent: train first"],
         ),
         (["predict", "--poster", "x.jpg"], 2, ["--ckpt_path is required: the folder of a run"]),
-        (["report", "a text in place of a folder " * 20], 1, ["File name too long: 'a text in place of"]),
+        (["report", "a long text " * 22], 1, ["File name too long: 'a long text a long"]),
         (["fuse"], 2, ["give at least one run's folder, such as"]),
         (["predict", "--ckpt_path", "x", "--overview", "x", "--out", "x.csv"], 1, ["--out FILE", "--data.path"]),
         (["fit", "--epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
