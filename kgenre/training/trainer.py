@@ -307,8 +307,8 @@ class Trainer(Run):
         Args:
             model: the module; None: that of the last run.
             dataloaders: a source of batches, several, or a DataModule; None: those of the datamodule or module.
-            ckpt_path: load the weights of a checkpoint's folder, a run's folder (its best one), "best" or "last"; None:
-                the module's weights as they are, also if it is that of the last run.
+            ckpt_path: load the weights of a checkpoint's folder, a run's folder (its best one), "best" or "last". None:
+                the weights of ``model`` as they are; without ``model`` "best", if the fit has saved checkpoints.
             verbose: print the results.
             datamodule: provides the batches instead.
         """
@@ -378,13 +378,8 @@ class Trainer(Run):
         self._refuse_if_running(stage)
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
-        best_is_older = any(c.best_model_path not in (None, c.last_model_path) for c in self.checkpoint_callbacks)
-        if model is None and ckpt_path is None and best_is_older:  # which Lightning would load
-            _log.info(
-                "trainer.%s(): the weights are those that training ended with. Those of the best checkpoint: "
-                "ckpt_path='best'.",
-                stage,
-            )
+        if model is None and ckpt_path is None and any(c.best_model_path for c in self.checkpoint_callbacks):
+            ckpt_path = "best"  # as in Lightning
         model = self._module if model is None else model
         if model is None:
             raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")

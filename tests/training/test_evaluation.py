@@ -75,10 +75,7 @@ def test_checkpoint_of_another_run_is_logged(caplog):
     assert caplog.messages == [f"Checkpoint: {trainer.log_dir}/checkpoints/step=000002"]
 
 
-def test_weights_that_are_not_the_best_are_reported(caplog):
-    """Lightning would load the best checkpoint if no module is given."""
-    caplog.set_level(logging.INFO)
-
+def test_without_a_module_the_best_checkpoint_is_evaluated():
     class Worsens(BoringModule):
         def on_validation_epoch_end(self):
             self.log("val/score", float(self.current_epoch))
@@ -86,14 +83,10 @@ def test_weights_that_are_not_the_best_are_reported(caplog):
     batches = boring_batches(2)
     trainer = quiet_trainer(max_epochs=2, callbacks=ModelCheckpoint("val/score"), enable_checkpointing=True)
     trainer.fit(Worsens(), batches, batches)
-    for arguments, reported in (
-        ({}, True),
-        ({"model": trainer.module}, False),
-        ({"ckpt_path": "best"}, False),
-    ):
-        caplog.clear()
-        trainer.test(dataloaders=batches, verbose=False, **arguments)
-        assert ("Those of the best checkpoint: ckpt_path='best'" in caplog.text) == reported
+    trainer.test(trainer.module, batches, verbose=False)
+    assert (trainer.ckpt_path, trainer.global_step) == (None, 4)
+    trainer.test(dataloaders=batches, verbose=False)
+    assert (trainer.ckpt_path, trainer.global_step) == (trainer.run_dir / "checkpoints" / "step=000002", 2)
 
 
 def test_network_replaced_after_the_fit():
