@@ -99,8 +99,8 @@ def _run(words: list[str], is_typed: bool) -> int:
     except BrokenPipeError:
         raise
     except UnicodeEncodeError as error:
-        if sys.getfilesystemencoding() != "utf-8":
-            return _fail(f"{error.object!a} has characters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            return _fail(f"{error.object!a} has characters that the locale's {encoding} lacks. Set PYTHONUTF8=1.")
         if (
             name := re.search(r"\S*[\udc80-\udcff]\S*", error.object)
         ) is None:  # how Python reads bytes of another encoding

@@ -111,6 +111,8 @@ def test_error_a_name_that_the_locale_cannot_encode(monkeypatch, capsys):
     assert main.main(["report"]) == 1
     said = "kgenre: '\\xe9' has characters that the locale's ascii lacks. Set PYTHONUTF8=1.\n"
     assert capsys.readouterr().err == said
+    assert main.main(["fit", "--trainer.name", "\udcc3\udca9"]) == 1  # how Python reads é there
+    assert capsys.readouterr().err == said.replace("\\xe9", "\\udcc3\\udca9")
 
 
 def test_error_a_name_that_is_not_utf8(monkeypatch, capsys):
