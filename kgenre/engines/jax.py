@@ -78,14 +78,14 @@ class JaxEngine(ArrayState):
                 self._compiled.clear()
             counted = ("update", "count") if self._static_loop_count else "update"
             self._compiled[self._division] = (
-                self._jit(self._traced_train, donate_argnums=0, static_argnames="update"),
-                self._jit(self._traced_several, donate_argnums=0, static_argnames=counted),
-                self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage"),
+                self._jit(self._traced_train, trains=True, donate_argnums=0, static_argnames="update"),
+                self._jit(self._traced_several, trains=True, donate_argnums=0, static_argnames=counted),
+                self._jit(self._traced_eval, trains=False, donate_argnums=1, static_argnames="stage"),
             )
         self._train, self._train_several, self._eval = self._compiled[self._division]
 
-    def _jit(self, step: Any, **arguments: Any) -> Any:
-        options = compiler_options(self.options.deterministic)
+    def _jit(self, step: Any, trains: bool, **arguments: Any) -> Any:
+        options = compiler_options(trains, self.options.deterministic)
         # JAX shares traces between equal functions, as a bound method is of itself, but a trace is for one division.
         return jax.jit(functools.partial(step), compiler_options=options, **arguments)
 
