@@ -33,18 +33,18 @@ def test_only_matrix_products_are_left_to_ynnpack(options, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     fusion = '"kind":"__ynn_fusion"'
     assert compiled(None).count(fusion) == 2
-    assert compiled(options.compiler_options(trains=True, deterministic=False)).count(fusion) == 1
+    assert compiled(options.compiler_options(trains_alone=True, deterministic=False)).count(fusion) == 1
 
 
 def test_flags_of_the_user_win(options, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
-    assert options.compiler_options(trains=True, deterministic=False) == {}
+    assert options.compiler_options(trains_alone=True, deterministic=False) == {}
 
 
 def test_an_xla_without_the_option(options, monkeypatch):
     monkeypatch.setattr(options, "_YNNPACK", "xla_cpu_unknown")
-    assert options.compiler_options(trains=True, deterministic=True) == {"xla_gpu_deterministic_ops": True}
+    assert options.compiler_options(trains_alone=True, deterministic=True) == {"xla_gpu_deterministic_ops": True}
 
 
 def test_evaluations_have_the_defaults(options):
-    assert options.compiler_options(trains=False, deterministic=False) == {}
+    assert options.compiler_options(trains_alone=False, deterministic=False) == {}
