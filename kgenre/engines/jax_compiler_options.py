@@ -30,7 +30,8 @@ def _eigen_convolutions() -> dict[str, str]:
     """Leave only matrix products to YNNPACK, if this version of XLA has it.
 
     By default, XLA computes most convolutions of a training step with YNNPACK. In float32 and bfloat16, on two cores,
-    that takes 1.0 to 3 times as long as with Eigen; if each core is a device of its own, 0.8 times. It computes those of an evaluation with Eigen.
+    that takes 1.0 to 3 times as long as with Eigen; if each core is a device of its own, 0.8 times. It computes those
+    of an evaluation with Eigen.
     """
     options = {_YNNPACK: "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
     try:
