@@ -85,9 +85,8 @@ class JaxEngine(ArrayState):
         self._train, self._train_several, self._eval = self._compiled[self._division]
 
     def _jit(self, step: Any, trains: bool, **arguments: Any) -> Any:
-        options = compiler_options(trains and len(self.options.devices) < 2, self.options.deterministic)
         # JAX shares traces between equal functions, as a bound method is of itself, but a trace is for one division.
-        return jax.jit(functools.partial(step), compiler_options=options, **arguments)
+        return jax.jit(functools.partial(step), compiler_options=compiler_options(self.options, trains), **arguments)
 
     def jit_compile(self, wanted: bool) -> None:
         """There is no choice: JAX always compiles."""

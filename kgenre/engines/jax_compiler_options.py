@@ -7,22 +7,24 @@ from functools import cache
 
 import jax
 
+from kgenre.engines.step_options import StepOptions
 from kgenre.kernels.jax_platform import platform
 
 _YNNPACK = "xla_cpu_experimental_ynn_fusion_type"
 
 
-def compiler_options(trains_alone: bool, deterministic: bool) -> dict[str, bool | str]:
+def compiler_options(options: StepOptions, trains: bool) -> dict[str, bool | str]:
     """Return ``compiler_options`` of ``jax.jit`` for the device that JAX computes on.
 
     Args:
-        trains_alone: the step computes gradients, on one device.
-        deterministic: on a GPU, only operations whose results do not depend on the order of additions.
+        options: as set by the Trainer's flags.
+        trains: the step computes gradients.
     """
-    options: dict[str, bool | str] = {"xla_gpu_deterministic_ops": True} if deterministic else {}
-    if trains_alone and platform() == "cpu" and _YNNPACK not in os.environ.get("XLA_FLAGS", ""):
-        options |= _eigen_convolutions()
-    return options
+    chosen: dict[str, bool | str] = {"xla_gpu_deterministic_ops": True} if options.deterministic else {}
+    is_one_cpu = platform() == "cpu" and len(options.devices) < 2
+    if trains and is_one_cpu and _YNNPACK not in os.environ.get("XLA_FLAGS", ""):
+        chosen |= _eigen_convolutions()
+    return chosen
 
 
 @cache

@@ -3,6 +3,8 @@
 import keras
 import pytest
 
+from kgenre.engines.step_options import StepOptions
+
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's engine")
 
 
@@ -29,22 +31,24 @@ def compiled(options):
     return jax.jit(step, compiler_options=options).lower(*arrays).compile().as_text()
 
 
-def test_only_matrix_products_are_left_to_ynnpack(options, monkeypatch):
+def test_only_matrix_products_of_a_training_step_are_left_to_ynnpack(options, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    fusion = '"kind":"__ynn_fusion"'
-    assert compiled(None).count(fusion) == 2
-    assert compiled(options.compiler_options(trains_alone=True, deterministic=False)).count(fusion) == 1
+    by_default = compiled(None).count('"kind":"__ynn_fusion"')
+    if by_default < 2:
+        pytest.skip("this XLA, or this CPU, has no YNNPACK for convolutions and matrix products")
+    assert compiled(options.compiler_options(StepOptions(), trains=True)).count('"kind":"__ynn_fusion"') == 1
+
+
+def test_evaluations_and_several_devices_have_the_defaults(options):
+    assert options.compiler_options(StepOptions(), trains=False) == {}
+    assert options.compiler_options(StepOptions(devices=("cpu:0", "cpu:1")), trains=True) == {}
 
 
 def test_flags_of_the_user_win(options, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
-    assert options.compiler_options(trains_alone=True, deterministic=False) == {}
+    assert options.compiler_options(StepOptions(), trains=True) == {}
 
 
 def test_an_xla_without_the_option(options, monkeypatch):
     monkeypatch.setattr(options, "_YNNPACK", "xla_cpu_unknown")
-    assert options.compiler_options(trains_alone=True, deterministic=True) == {"xla_gpu_deterministic_ops": True}
-
-
-def test_evaluations_have_the_defaults(options):
-    assert options.compiler_options(trains_alone=False, deterministic=False) == {}
+    assert options.compiler_options(StepOptions(deterministic=True), trains=True) == {"xla_gpu_deterministic_ops": True}
