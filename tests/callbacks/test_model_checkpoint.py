@@ -350,6 +350,7 @@ def test_end_of_a_resumed_fit_is_saved(at, hook):
         if trainer.global_step == at and not trainer.resumed:
             signal.raise_signal(signal.SIGINT)
 
+    written = []
     for ckpt_path, epochs, step in ((None, 2, at), ("last", 2, 8), ("last", 2, 8), ("last", 3, 12)):
         checkpoint = ModelCheckpoint(every_n_train_steps=100)
         callbacks = [Lambdas(**{hook: interrupt}), checkpoint]
@@ -357,6 +358,8 @@ def test_end_of_a_resumed_fit_is_saved(at, hook):
         trainer.fit(BoringModule(), boring_batches(4), boring_batches(1), ckpt_path=ckpt_path)
         assert folders() == [f"step={step:06d}"]
         assert sorted(checkpoint.kept.scores) == ([] if trainer.interrupted else folders())
+        written.append((checkpoint.last_model_path / "manifest.json").stat().st_mtime_ns)
+    assert written[1] == written[2]  # a fit that has nothing to train does not write its end again
 
 
 def test_waits_for_a_monitor_logged_per_epoch():

@@ -116,6 +116,11 @@ def test_signal_outside_the_loop_is_raised_at_once():
 @pytest.mark.parametrize("hook", ["on_validation_end", "on_train_epoch_end", "on_train_end"])
 def test_signal_after_the_last_batch_is_not_lost(hook, number, code):
     """The whole fit is saved, and the program does not go on as if nothing had happened."""
+    ended = []
+
+    class Ends(BoringModule):
+        def on_train_end(self):
+            ended.append(True)
 
     def come(trainer, module):
         if trainer.global_step == 5:
@@ -125,10 +130,11 @@ def test_signal_after_the_last_batch_is_not_lost(hook, number, code):
     trainer = quiet_trainer(callbacks=[Lambdas(**{hook: come}), checkpoint], enable_checkpointing=True)
     exit_code = None
     try:
-        trainer.fit(BoringModule(), boring_batches(5), boring_batches(3))
+        trainer.fit(Ends(), boring_batches(5), boring_batches(3))
     except SystemExit as end:
         exit_code = end.code
     assert (trainer.interrupted, exit_code) == (True, code)
+    assert bool(ended) == (hook == "on_train_end")  # before, it is left to the run that resumes
     state = read_checkpoint(checkpoint.last_model_path).state
     assert (state["epoch"], state["batch"], state["global_step"]) == (1, 0, 5)
 
