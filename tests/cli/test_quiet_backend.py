@@ -113,3 +113,13 @@ with tempfile.TemporaryFile() as said:
 """
     environment = {"KGENRE_ALLOW_IMPORT": "mine", "TF_CPP_MIN_LOG_LEVEL": "0"}
     assert run_python(script, backend="tensorflow", **environment).splitlines()[-1] == "False"
+
+
+def test_what_is_imported_is_not_looked_at_by_the_garbage_collector(run_python):
+    script = """
+import gc
+from kgenre.cli.quiet_backend import import_backend
+import_backend(data=False)
+print(gc.isenabled(), gc.get_freeze_count() > 20 * len(gc.get_objects()))
+"""
+    assert run_python(script).split() == ["True", "True"]
