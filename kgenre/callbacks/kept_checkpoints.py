@@ -9,6 +9,8 @@ from typing import Any
 
 from kgenre.callbacks.monitor import is_better
 
+Position = tuple[int, int, int]
+
 
 @dataclass
 class KeptCheckpoints:
@@ -21,12 +23,14 @@ class KeptCheckpoints:
         mode: whether smaller ("min") or larger ("max") scores are better.
         scores: name -> score, of the best.
         last: the name of the newest checkpoint.
+        last_at: where a run resumed from it continues: epoch, batch, and number of optimizer updates. None: training
+            was interrupted, and what was due there is still to be done.
         superfluous: names of checkpoints to remove once the newest is on the disk.
         permanent: names of checkpoints never to remove: they were kept when ``save_top_k`` was larger.
 
     Example:
         >>> kept = KeptCheckpoints(save_top_k=1, mode="min")
-        >>> kept.add("step=1", 0.5), kept.add("step=2", 0.4)
+        >>> kept.add("step=1", 0.5, (0, 1, 1)), kept.add("step=2", 0.4, (0, 2, 2))
         >>> kept.best, kept.last, kept.superfluous
         ('step=2', 'step=2', ['step=1'])
     """
@@ -35,13 +39,15 @@ class KeptCheckpoints:
     mode: str
     scores: dict[str, float] = field(default_factory=dict)
     last: str | None = None
+    last_at: Position | None = None
     superfluous: list[str] = field(default_factory=list)
     permanent: set[str] = field(default_factory=set)
-    _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # for `undo_add`
+    # For `undo_add`; None: the newest is on the disk.
+    _before: tuple[dict[str, float], str | None, Position | None, list[str]] | None = None
 
     def clear(self) -> None:
         """Forget all checkpoints: a new run begins with none."""
-        self.scores, self.last, self.superfluous, self.permanent = {}, None, [], set()
+        self.scores, self.last, self.last_at, self.superfluous, self.permanent = {}, None, None, [], set()
 
     @property
     def names(self) -> set[str]:
@@ -61,26 +67,31 @@ class KeptCheckpoints:
             return True
         return is_better(score, self.scores[self._ranked()[-1]], self.mode)
 
-    def add(self, name: str, score: float | None) -> None:
+    def add(self, name: str, score: float | None, position: Position | None) -> None:
         """Add the newest checkpoint; with a score it joins the best, and those that it displaces become superfluous."""
-        self._before = dict(self.scores), self.last, self.superfluous
+        self._before = dict(self.scores), self.last, self.last_at, self.superfluous
         if score is not None:
             self.scores[name] = score
         unwanted = {*self.superfluous, *self._beyond_top_k()}
         if self.last and self.save_top_k != -1:
             unwanted.add(self.last)
-        self.last = name
+        self.last, self.last_at = name, position
         self.superfluous = sorted(unwanted - {*self.scores, name} - self.permanent)
 
     def displaced_by(self, score: float | None) -> set[str]:
         """The names that become superfluous with a newest checkpoint of this score: it may take one of them."""
         after = replace(self, scores=dict(self.scores))
-        after.add("", score)
+        after.add("", score, None)
         return set(after.superfluous)
 
+    def confirm_add(self) -> None:
+        """Note that the newest checkpoint is on the disk."""
+        self._before = None
+
     def undo_add(self) -> None:
-        """Undo the last `add`: the checkpoint was not written."""
-        self.scores, self.last, self.superfluous = self._before
+        """Undo the last `add`, unless its checkpoint is on the disk."""
+        if self._before is not None:
+            (self.scores, self.last, self.last_at, self.superfluous), self._before = self._before, None
 
     def forget_missing(self, folder: Path) -> None:
         """Forget checkpoints that are no longer in the folder: a user may have removed them."""
@@ -94,6 +105,7 @@ class KeptCheckpoints:
             "save_top_k": self.save_top_k,
             "scores": dict(self.scores),
             "last": self.last,
+            "last_at": self.last_at,
             "superfluous": self.superfluous,
             "for_good": sorted(self.permanent),
         }
@@ -102,6 +114,7 @@ class KeptCheckpoints:
         """Restore a state; if a running fit goes back to it, the checkpoints written later become superfluous."""
         known = self.names
         self.scores, self.last = dict(state["scores"]), state["last"]
+        self.last_at = tuple(state["last_at"]) if state.get("last_at") else None
         later = known - {*self.scores, self.last}
         self.superfluous = sorted({*state.get("superfluous", []), *(later if is_running else ())})
         # Older states lack save_top_k.

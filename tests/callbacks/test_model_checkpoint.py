@@ -362,6 +362,19 @@ def test_end_of_a_resumed_fit_is_saved(at, hook):
     assert written[1] == written[2]  # a fit that has nothing to train does not write its end again
 
 
+def test_nothing_is_saved_twice_where_nothing_was_trained():
+    """Neither by a resumed fit that is complete, nor by one that is interrupted before its first step."""
+
+    def fit(max_steps, ckpt_path, hook="on_fit_end"):
+        interrupt = Lambdas(**{hook: lambda *_: signal.raise_signal(signal.SIGINT)})
+        checkpoint = ModelCheckpoint(filename="{epoch}", every_n_train_steps=max_steps)
+        trainer = quiet_trainer(max_steps=max_steps, callbacks=[interrupt, checkpoint], enable_checkpointing=True)
+        trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
+        return folders()
+
+    assert fit(2, None) == fit(2, "last") == fit(4, "last", "on_train_batch_start") == ["epoch=0"]
+
+
 def test_waits_for_a_monitor_logged_per_epoch():
     """Within the first epoch, the epoch's mean does not exist yet, although validation has run."""
 
@@ -430,7 +443,7 @@ def test_checkpoints_kept_by_minus_one_survive_resume(monitor):
 
 def test_train_time_interval(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("kgenre.callbacks.model_checkpoint.monotonic", lambda: now)
+    monkeypatch.setattr("kgenre.callbacks.save_times.monotonic", lambda: now)
 
     def tick(trainer, module, batch, batch_idx):
         nonlocal now
@@ -522,6 +535,16 @@ def test_nothing_is_saved_on_an_exception_if_another_callback_saved_the_epoch():
         trainer.fit(BoringModule(), boring_batches(2))
     assert folders() == ["step=000002"]
     assert read_checkpoint(callbacks[2].last_model_path).state["epoch"] == 1
+
+
+def test_error_of_one_callback_leaves_what_another_saved_of_the_epoch(monkeypatch):
+    callbacks = [ModelCheckpoint(monitor=None), ModelCheckpoint(monitor=None, save_top_k=-1, save_on_exception=True)]
+    monkeypatch.setattr(callbacks[1], "_save", lambda trainer: 1 / 0)
+    trainer = quiet_trainer(callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(BoringModule(), boring_batches(2))
+    assert folders() == ["step=000002"]
+    assert read_checkpoint(callbacks[0].last_model_path).state["epoch"] == 1
 
 
 def test_failed_step_is_not_counted():
@@ -773,7 +796,7 @@ def test_async_save_writes_the_same():
 
 def test_training_continues_while_a_checkpoint_is_written(monkeypatch):
     """Writing the checkpoint of step 2 waits for step 3, which training must reach meanwhile."""
-    import kgenre.callbacks.model_checkpoint as room
+    import kgenre.callbacks.checkpoint_saver as room
 
     went_on, waited, write = threading.Event(), [], room.write_checkpoint
     monkeypatch.setattr(room, "write_checkpoint", lambda *args: (waited.append(went_on.wait(20)), write(*args))[1])
@@ -787,7 +810,7 @@ def test_training_continues_while_a_checkpoint_is_written(monkeypatch):
 
 def test_several_callbacks_write_one_at_a_time(monkeypatch):
     """They share the pointers: if two replaced one at the same time, the second would find its temporary file gone."""
-    import kgenre.callbacks.model_checkpoint as room
+    import kgenre.callbacks.checkpoint_saver as room
 
     running, most, write = [], [], room.write_checkpoint
 
@@ -807,7 +830,7 @@ def test_several_callbacks_write_one_at_a_time(monkeypatch):
 
 def full_disk(monkeypatch, at_step):
     """Let the write of one step's checkpoint fail with a full disk."""
-    import kgenre.callbacks.model_checkpoint as room
+    import kgenre.callbacks.checkpoint_saver as room
 
     write = room.write_checkpoint
 
@@ -860,9 +883,9 @@ def test_repeated_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
 
 def test_undo_add_restores_the_replaced_checkpoint():
     kept = KeptCheckpoints(save_top_k=1, mode="min")
-    kept.add("step=1", 0.5)
+    kept.add("step=1", 0.5, (0, 1, 1))
     before = kept.state_dict()
-    kept.add("step=2", 0.4)
+    kept.add("step=2", 0.4, (0, 2, 2))
     kept.undo_add()
     assert kept.state_dict() == before
 

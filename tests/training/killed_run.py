@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 from boring import BoringModule, boring_batches, boring_dataset, quiet_trainer
 
-from kgenre.callbacks import ModelCheckpoint, model_checkpoint
+from kgenre.callbacks import ModelCheckpoint, checkpoint_saver
 from kgenre.checkpoints import find
 from kgenre.checkpoints import write as writer
 from kgenre.loggers import CSVLogger, TensorBoardLogger
@@ -79,7 +79,7 @@ class Faults:
     """Each method patches the writer so that the process dies at one point of its nth save."""
 
     def before_writing(self, nth):
-        model_checkpoint.write_checkpoint = before(model_checkpoint.write_checkpoint, nth=nth)
+        checkpoint_saver.write_checkpoint = before(checkpoint_saver.write_checkpoint, nth=nth)
 
     def half_a_file(self, nth):
         self._in_the_nth_save(nth, lambda: half(writer, "_write_file", "optimizer"))
@@ -97,20 +97,20 @@ class Faults:
         writer.sync_folder = before(writer.sync_folder, lambda path: path.name == "checkpoints", nth)
 
     def before_last(self, nth):
-        model_checkpoint.write_pointer = before(
-            model_checkpoint.write_pointer, lambda folder, name, target: name == "last", nth
+        checkpoint_saver.write_pointer = before(
+            checkpoint_saver.write_pointer, lambda folder, name, target: name == "last", nth
         )
 
     def half_a_pointer(self, nth):
         self._in_the_nth_save(nth, lambda: half(find, "write_synced", ".last"))
 
     def before_best(self, nth):
-        write = before(model_checkpoint.write_pointer, lambda folder, name, target: name == "best")
-        self._in_the_nth_save(nth, lambda: setattr(model_checkpoint, "write_pointer", write))
+        write = before(checkpoint_saver.write_pointer, lambda folder, name, target: name == "best")
+        self._in_the_nth_save(nth, lambda: setattr(checkpoint_saver, "write_pointer", write))
 
     def before_pruning(self, nth):
-        remove = before(model_checkpoint.remove_checkpoint)
-        self._in_the_nth_save(nth, lambda: setattr(model_checkpoint, "remove_checkpoint", remove))
+        remove = before(checkpoint_saver.remove_checkpoint)
+        self._in_the_nth_save(nth, lambda: setattr(checkpoint_saver, "remove_checkpoint", remove))
 
     def half_pruned(self, nth):
         self._in_the_nth_save(nth, lambda: setattr(shutil, "rmtree", half_removed))
@@ -121,7 +121,7 @@ class Faults:
     @staticmethod
     def _in_the_nth_save(nth, change):
         left = [nth]
-        write = model_checkpoint.write_checkpoint
+        write = checkpoint_saver.write_checkpoint
 
         def counted(*args):
             left[0] -= 1
@@ -129,7 +129,7 @@ class Faults:
                 change()
             return write(*args)
 
-        model_checkpoint.write_checkpoint = counted
+        checkpoint_saver.write_checkpoint = counted
 
 
 FAULTS = [name for name in vars(Faults) if not name.startswith("_")]
