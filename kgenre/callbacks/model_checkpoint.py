@@ -191,7 +191,7 @@ class ModelCheckpoint(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Save at the end of an epoch, after all other hooks."""
-        is_new = trainer.epoch_is_done or trainer.validated_at != (trainer.current_epoch, trainer.batch_idx)
+        is_new = trainer.epoch_is_done or not self._is_saved_here(trainer)
         if is_new and self.times.is_due_in(trainer.current_epoch):
             self._save(trainer)
 

@@ -362,17 +362,25 @@ def test_end_of_a_resumed_fit_is_saved(at, hook):
     assert written[1] == written[2]  # a fit that has nothing to train does not write its end again
 
 
-def test_nothing_is_saved_twice_where_nothing_was_trained():
-    """Neither by a resumed fit that is complete, nor by one that is interrupted before its first step."""
+@pytest.mark.parametrize("arguments", [{"every_n_epochs": 1}, {"every_n_train_steps": 2}], ids=str)
+def test_nothing_is_saved_again_where_nothing_was_trained(arguments):
+    """Neither by a resumed fit that is complete, nor by one that fails before its first step."""
 
-    def fit(max_steps, ckpt_path, hook="on_fit_end"):
-        interrupt = Lambdas(**{hook: lambda *_: signal.raise_signal(signal.SIGINT)})
-        checkpoint = ModelCheckpoint(filename="{epoch}", every_n_train_steps=max_steps)
-        trainer = quiet_trainer(max_steps=max_steps, callbacks=[interrupt, checkpoint], enable_checkpointing=True)
-        trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
+    def fail(trainer, module, *arguments):
+        if trainer.max_steps == 4:
+            raise Broken
+
+    def fit(max_steps, ckpt_path):
+        log = Lambdas(
+            on_train_epoch_end=lambda trainer, module: module.log("train/mean", 1.0), on_train_batch_start=fail
+        )
+        checkpoint = ModelCheckpoint("train/mean", filename="{epoch}", save_on_exception=True, **arguments)
+        trainer = quiet_trainer(max_steps=max_steps, callbacks=[log, checkpoint], enable_checkpointing=True)
+        with contextlib.suppress(Broken):
+            trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
         return folders()
 
-    assert fit(2, None) == fit(2, "last") == fit(4, "last", "on_train_batch_start") == ["epoch=0"]
+    assert fit(2, None) == fit(2, "last") == fit(4, "last") == ["epoch=0"]
 
 
 def test_waits_for_a_monitor_logged_per_epoch():
