@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,8 @@ def fit_loop(trainer: Trainer) -> None:
         results.write(t.global_step)
         if not t.epoch_is_done:
             break
+        t.batches_before += t.batch_idx
+        t.schedule = replace(t.schedule, batches_before=t.batches_before)
         t.current_epoch, t.batch_idx, t.epoch_is_done = t.current_epoch + 1, 0, False
 
     t.stop_signal.raise_if_received()  # it came after the last batch

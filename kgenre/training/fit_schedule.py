@@ -15,6 +15,7 @@ class FitSchedule:
         validation_batches: batches in a validation, of all its sources; 0: no validation.
         validation_interval: training batches from one validation to the next; infinite: only at the epoch's end.
         check_val_every_n_epoch: validate only in every n-th epoch; None: the interval counts across epochs.
+        batches_before: training batches of all earlier epochs, for an interval that counts across epochs.
         accumulate_grad_batches: training batches per optimizer update.
         max_epochs: and ``max_steps`` (-1: no limit): the fit ends when the first of them is reached.
         min_epochs: and ``min_steps``: the fit may not be stopped before both are reached.
@@ -24,6 +25,7 @@ class FitSchedule:
     validation_batches: int | float = 0
     validation_interval: int | float = math.inf
     check_val_every_n_epoch: int | None = 1
+    batches_before: int = 0
     accumulate_grad_batches: int = 1
     max_epochs: int | float = math.inf
     max_steps: int = -1
@@ -41,18 +43,15 @@ class FitSchedule:
 
     def validates_inside(self, epoch: int, batches: int) -> bool:
         """Whether validation is due after this many batches, before the epoch's end."""
-        return (
-            batches < self.training_batches and self._completes_interval(epoch, batches) and self._validates_in(epoch)
-        )
+        return batches < self.training_batches and self._completes_interval(batches) and self._validates_in(epoch)
 
     def validates_at_end(self, epoch: int, batches: int) -> bool:
         """Whether validation is due at the end of an epoch of this many batches."""
-        whole = math.isinf(self.validation_interval) or self._completes_interval(epoch, batches)
+        whole = math.isinf(self.validation_interval) or self._completes_interval(batches)
         return whole and self._validates_in(epoch)
 
-    def _completes_interval(self, epoch: int, batches: int) -> bool:
-        across = self.check_val_every_n_epoch is None and not math.isinf(self.training_batches)
-        before = epoch * self.training_batches if across else 0
+    def _completes_interval(self, batches: int) -> bool:
+        before = self.batches_before if self.check_val_every_n_epoch is None else 0
         return (before + batches) % self.validation_interval == 0
 
     def _validates_in(self, epoch: int) -> bool:

@@ -96,6 +96,7 @@ class Run:
         """Set what each fit begins with."""
         self.current_epoch = 0
         self.batch_idx = 0
+        self.batches_before = 0  # of the epochs that are done, which may have differed in length
         self.global_step = 0
         self.epoch_is_done = False
         self.is_last_batch = False

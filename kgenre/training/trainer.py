@@ -91,8 +91,8 @@ class Trainer(Run):
         overfit_batches: train on the same batches in each epoch, a count or a fraction; 0: off.
         log_every_n_steps: log step values every n optimizer updates; 0: never; None: 50.
         val_check_interval: validate every n batches (int), or after this fraction of an epoch (float).
-        check_val_every_n_epoch: validate every n epochs only; None: ``val_check_interval`` counts batches
-            across epochs (if the length of the data is known; otherwise within each epoch).
+        check_val_every_n_epoch: validate every n epochs only; None: ``val_check_interval`` counts batches across
+            epochs.
         num_sanity_val_steps: validation batches to run before training; 0: none; -1: all; None: 2.
         accumulate_grad_batches: batches whose mean gradient is used for one update.
         gradient_clip_val: largest global norm, or absolute value, of the gradient; None: no clipping.

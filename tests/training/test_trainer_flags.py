@@ -207,6 +207,32 @@ def test_val_check_interval_with_unsized_data():
     assert endless.validations == [5, 10]
 
 
+@pytest.mark.parametrize("stop", [None, 3, 8])
+@pytest.mark.parametrize("is_known", [True, False], ids=["of known length", "of unknown length"])
+def test_val_check_interval_across_epochs_of_different_lengths(is_known, stop, tmp_path):
+    class Growing(kgenre.DataModule):
+        def train_dataloader(self):
+            count = 3 + self.trainer.current_epoch
+            return boring_batches(count) if is_known else Unknown(count)
+
+        def val_dataloader(self):
+            return boring_batches(1)
+
+    def fit(max_steps, **arguments):
+        flags = {"val_check_interval": 5, "check_val_every_n_epoch": None, "reload_dataloaders_every_n_epochs": 1}
+        trainer = quiet_trainer(max_epochs=4, max_steps=max_steps, num_sanity_val_steps=0, callbacks=watch, **flags)
+        trainer.fit(BoringModule(), datamodule=Growing(), **arguments)
+        return trainer
+
+    watch = Watch()
+    if stop is None:
+        fit(-1)
+    else:
+        fit(stop).save_checkpoint(tmp_path / "stopped")
+        fit(-1, ckpt_path=tmp_path / "stopped")
+    assert watch.validations == [5, 10, 15]
+
+
 def test_val_check_interval_beyond_an_epoch():
     with pytest.raises(TrainerError, match="val_check_interval=7 is more than the 6 batches"):
         watched(6, 1, val_check_interval=7)
