@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import signal
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -24,13 +23,13 @@ from kgenre.cli.writing import writing_below
 from kgenre.quoted_path import quoted_path
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
+from kgenre.training.stop_signal import StopSignal
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from kgenre.cli.parser import Parser
 
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 _REASON = 50  # characters of a failed trial's reason in the table
 _SWEEP_OPTIONS = ("sweep", "method", "trials", "monitor", "mode")
 
@@ -58,23 +57,22 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str], 
     begun: list[Trial] = []
     trials = _trials(space, options, words, folder, begun)
     checked = list(islice(trials, 1))  # checks all trials of a grid or random search
-    lock = _lock(folder)
-    ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, _exit_on_signal) for number in ending}
+    lock, stop_signal = _lock(folder), StopSignal()
     try:
-        print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
-        for trial in chain(checked, trials):
-            begun.append(trial)
-            if trial.load_finished():
-                print(f"{trial}  (already finished)", flush=True)
-                continue
-            trial.run()
-            print(trial, flush=True)
-            if trial.status == "interrupted":
-                return 130
+        # SIGTERM, SIGHUP and Ctrl-Break raise an error too: the running trial is ended, the results so far are written.
+        with stop_signal.listening():
+            print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
+            for trial in chain(checked, trials):
+                stop_signal.raise_if_received()  # its own error was lost if a garbage collector's callback was running
+                begun.append(trial)
+                if trial.load_finished():
+                    print(f"{trial}  (already finished)", flush=True)
+                    continue
+                trial.run()
+                print(trial, flush=True)
+                if trial.status == "interrupted":
+                    return 130
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         lock.release()
         _report_ranking(folder, begun, options)
     return 0 if any(trial.score is not None for trial in begun) else 1
@@ -169,11 +167,6 @@ def _lock(folder: Path) -> RunLock:
     except TrainerError as error:
         who = str(error).partition(" Two runs")[0]
         raise UsageError(f"{who} Wait until that sweep ends, or set another --trainer.name.") from None
-
-
-def _exit_on_signal(number: int, frame: Any) -> None:
-    """On SIGTERM, SIGHUP or Ctrl-Break, exit so that the running trial is ended and the results so far are written."""
-    raise SystemExit(128 + number)
 
 
 def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> None:

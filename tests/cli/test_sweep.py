@@ -2,10 +2,12 @@
 
 import contextlib
 import csv
+import gc
 import io
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,6 +182,24 @@ def test_ctrl_c_at_the_end_of_a_trial_keeps_its_result_and_stops_the_sweep(tmp_p
         trial.run()
     assert (trial.status, trial.score) == ("finished", 0.5)
     assert Trial(tmp_path, {}, "", "val/loss", "min").load_finished()
+
+
+def test_ctrl_c_in_a_callback_of_the_garbage_collector_stops_the_sweep(sweep, swept, monkeypatch):
+    def interrupted(phase, info):
+        gc.callbacks.remove(interrupted)
+        signal.raise_signal(signal.SIGINT)
+
+    def load_finished(trial):
+        recalled.append(trial)
+        gc.callbacks.append(interrupted)
+        gc.collect()  # the error is only printed
+        return True
+
+    recalled, printed = [], []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    monkeypatch.setattr(Trial, "load_finished", load_finished)
+    assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8]") == 130
+    assert (len(recalled), len(printed)) == (1, 1)
 
 
 def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
