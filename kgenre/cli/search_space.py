@@ -121,14 +121,22 @@ def random_search(space: Mapping[str, Sequence[Any] | Range], trials: int, seed:
 
 
 def optuna_next(
-    space: Mapping[str, Sequence[Any] | Range], seed: int, mode: str, done: Sequence[tuple[Values, float]]
+    space: Mapping[str, Sequence[Any] | Range],
+    seed: int,
+    trial: int,
+    mode: str,
+    done: Sequence[tuple[Values, float]],
 ) -> Values:
-    """Return what Optuna's TPE sampler suggests after the trials ``done``, given as parameters and score."""
+    """Return what Optuna's TPE sampler suggests after the trials ``done``, given as parameters and score.
+
+    The first trials are random: as in `random_search`, each draw depends on (seed, trial).
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     kinds = {name: _distribution(values) for name, values in space.items()}
-    sampler = optuna.samplers.TPESampler(seed=seed + len(done))
+    own_seed = int(np.random.SeedSequence([seed, trial]).generate_state(1)[0])
+    sampler = optuna.samplers.TPESampler(seed=own_seed)
     study = optuna.create_study(direction="minimize" if mode == "min" else "maximize", sampler=sampler)
     for values, score in done:
         chosen = {

@@ -133,7 +133,7 @@ def _trials(
         return
     for number in range(options.trials):
         done = [(trial.values, trial.score) for trial in begun if trial.score is not None]
-        yield make(number, optuna_next(space, options.seed_everything + number, options.mode, done))
+        yield make(number, optuna_next(space, options.seed_everything, number, options.mode, done))
 
 
 def _make_trials(chosen: Sequence[Values], make: Callable[[int, Values], Trial]) -> list[Trial]:

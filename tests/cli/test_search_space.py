@@ -92,9 +92,21 @@ def test_optuna_improves_and_uses_finished_trials():
     space = read_space({"x": {"min": -4.0, "max": 4.0}, "kind": ["far", ["near"]]})
     done = []
     for trial in range(30):
-        values = optuna_next(space, trial, "min", done)
+        values = optuna_next(space, 0, trial, "min", done)
         done.append((values, (values["x"] - 1) ** 2 + 9 * (values["kind"] == "far")))
-    assert optuna_next(space, 7, "min", done) == optuna_next(space, 7, "min", done)
+    assert optuna_next(space, 0, 7, "min", done) == optuna_next(space, 0, 7, "min", done)
     early, late = done[:10], done[-10:]
     assert math.fsum(score for _, score in late) < math.fsum(score for _, score in early)
-    assert optuna_next(space, 7, "min", done) != optuna_next(space, 7, "max", done)
+    assert optuna_next(space, 0, 7, "min", done) != optuna_next(space, 0, 7, "max", done)
+
+
+def test_optuna_tries_other_values_with_each_seed():
+    pytest.importorskip("optuna", reason="the extra kgenre[optuna] is not installed")
+    space, tried = read_space({"x": {"min": 0.0, "max": 1.0}}), []
+    for seed in range(4):
+        done = []
+        for trial in range(8):
+            values = optuna_next(space, seed, trial, "min", done)
+            done.append((values, values["x"]))
+        tried += [values["x"] for values, _ in done]
+    assert len(set(tried)) == len(tried)
