@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.logged_names import check_logged
-from kgenre.callbacks.monitor import check_mode, is_better, monitored, worst
+from kgenre.callbacks.monitor import check_mode, check_monitor, is_better, monitored, worst
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -39,7 +39,7 @@ class EarlyStopping(Callback):
             leaves the newest weights; a resumed run knows only the weights since then.
 
     Raises:
-        MonitorError: another mode, or (while training) the value was not logged.
+        MonitorError: another mode, no name, or (while training) the value was not logged.
 
     Example:
         >>> Trainer(callbacks=[EarlyStopping("val/loss", patience=5, restore_best_weights=True)])
@@ -61,7 +61,7 @@ class EarlyStopping(Callback):
         check_on_train_epoch_end: bool = False,
         restore_best_weights: bool = False,
     ) -> None:
-        self.monitor = monitor
+        self.monitor = check_monitor("EarlyStopping", monitor)
         self.min_delta = min_delta
         self.patience = patience
         self.verbose = verbose

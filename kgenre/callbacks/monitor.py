@@ -11,7 +11,7 @@ MODES = ("min", "max")
 
 
 class MonitorError(ShortTraceback, ValueError):
-    """A callback's monitored value was not logged, or its mode is invalid."""
+    """A callback's monitored value was not logged, or its name or mode is invalid."""
 
 
 def check_mode(callback: str, mode: str) -> str:
@@ -19,6 +19,15 @@ def check_mode(callback: str, mode: str) -> str:
     if mode not in MODES:
         raise MonitorError(f"{callback}(mode=...) must be 'min' or 'max'. Received: {mode!r}")
     return mode
+
+
+def check_monitor(callback: str, monitor: str) -> str:
+    """Return the monitor if it is a name."""
+    if not (monitor and isinstance(monitor, str)):
+        raise MonitorError(
+            f"{callback}(monitor=...) must be the name of a logged value, such as 'val/loss'. Received: {monitor!r}"
+        )
+    return monitor
 
 
 def worst(mode: str) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.callbacks.logged_names import check_logged
-from kgenre.callbacks.monitor import check_mode, is_better, monitored, worst
+from kgenre.callbacks.monitor import check_mode, check_monitor, is_better, monitored, worst
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -36,8 +36,8 @@ class ReduceLROnPlateau(Callback):
     Raises:
         ValueError: an invalid factor or count.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
-        MonitorError: the value is not logged: when training begins, where nothing but the steps can log it; else when
-            it should be there.
+        MonitorError: another mode, no name, or the value is not logged: when training begins, where nothing but the
+            steps can log it; else when it should be there.
 
     Example:
         >>> Trainer(callbacks=[ReduceLROnPlateau("val/loss", factor=0.5, patience=3)])
@@ -62,7 +62,7 @@ class ReduceLROnPlateau(Callback):
                 "ReduceLROnPlateau takes patience >= 1, cooldown >= 0 and min_lr >= 0. "
                 f"Received: patience={patience}, cooldown={cooldown}, min_lr={min_lr}"
             )
-        self.monitor = monitor
+        self.monitor = check_monitor("ReduceLROnPlateau", monitor)
         self.factor = factor
         self.patience = patience
         self.mode = check_mode("ReduceLROnPlateau", mode)

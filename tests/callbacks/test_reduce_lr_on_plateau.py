@@ -156,6 +156,13 @@ def test_impossible_monitor_fails_before_the_first_step(kind, monitor, validatio
     assert trainer.global_step == 0
 
 
+@pytest.mark.parametrize("kind", [ReduceLROnPlateau, EarlyStopping])
+@pytest.mark.parametrize("monitor", [None, "", 1])
+def test_a_monitor_that_is_no_name_is_refused_at_once(kind, monitor):
+    with pytest.raises(MonitorError, match=rf"{kind.__name__}\(monitor=...\) must be the name .*: {monitor!r}"):
+        kind(monitor=monitor)
+
+
 def test_missing_monitor_error():
     with pytest.raises(MonitorError, match=r"ReduceLROnPlateau\(monitor='val/los'\).*Logged so far: .*val/score"):
         rates(ReduceLROnPlateau("val/los"), [1.0])
