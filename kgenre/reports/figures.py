@@ -88,7 +88,9 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         left.barh(rows, chance, color="#dddddd", height=0.75, label="chance")
         for run, colour, mark in zip(runs, COLOURS * len(runs), "osD^vP" * len(runs), strict=False):
             values = [run.genre(name, "ap") for name in names]
-            left.plot(values, rows, mark, color=colour, markersize=3.5, label=run.name)
+            # A legend leaves out labels that begin with an underscore.
+            label = f" {run.name}" if run.name.startswith("_") else run.name
+            left.plot(values, rows, mark, color=colour, markersize=3.5, label=label)
         left.set_yticks(rows, [f"{name} ({best.support(name)})" for name in names])
         left.invert_yaxis()
         left.set_xlim(0, 1)

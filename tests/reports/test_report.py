@@ -346,6 +346,13 @@ def test_legend_of_several_runs_is_black(runs, monkeypatch):
         assert {mark.get_color() for mark in legend.legend_handles[:3]} == colours
 
 
+def test_legend_has_runs_whose_name_begins_with_an_underscore(films, tmp_path, monkeypatch):
+    monkeypatch.setattr("kgenre.reports.figures._png", lambda figure: figure)
+    names = ["_mine", "_", "other"]
+    [legend] = genres_figure(read_runs([make_run(tmp_path / name / "version_0", films, 1.0) for name in names])).legends
+    assert {*names} < {text.get_text().strip() for text in legend.get_texts()}
+
+
 def test_validations_inside_an_epoch_are_in_the_curve(films, tmp_path):
     folder = make_run(tmp_path / "version_0", films, 0.5)
     rows = ["4,,0.6", "8,,0.55", "10,0.7,", "12,,0.5", "15,,0.3", "20,0.5,0.4", "25,,0.45"]  # two epochs and a half
