@@ -211,12 +211,18 @@ def _read(path: Path, name: str) -> Run:
         name=name,
         metrics=metrics,
         config=config,
-        environment=read_mapping(run / "environment.json"),
+        environment=_environment(run / "environment.json"),
         epochs=epochs,
         mid_epoch=_mid_epoch(rows, [int(epoch["step"]) for epoch in epochs]),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
         predictions=predictions,
     )
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    """Read ``environment.json`` without entries that no run writes like this: it may have been edited."""
+    kinds = {"backend": str, "devices": list, "git_commit": str, "time": str, "versions": dict}
+    return {name: value for name, value in read_mapping(path).items() if isinstance(value, kinds.get(name, object))}
 
 
 def _trained_in(path: Path) -> Path:

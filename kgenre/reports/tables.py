@@ -235,7 +235,7 @@ def hardware(runs: Sequence[Run]) -> str:
     """Return the hardware that the runs were trained on, such as "2 CPU cores"."""
     found = []
     for run in runs:
-        devices = run.environment.get("devices", [])
+        devices = [str(device) for device in run.environment.get("devices", [])]
         cores = run.environment.get("cpus")
         only_cpu = all(device.startswith("cpu") for device in devices)
         found.append(

@@ -353,6 +353,19 @@ def test_legend_has_runs_whose_name_begins_with_an_underscore(films, tmp_path, m
     assert {*names} < {text.get_text().strip() for text in legend.get_texts()}
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [{name: value} for name in ("backend", "devices", "git_commit", "time", "versions") for value in (True, [1], {})],
+    ids=str,
+)
+def test_an_edited_environment_does_not_end_the_report(films, tmp_path, undrawn, edited):
+    folder = make_run(tmp_path / "version_0", films, 1.0)
+    (folder / "environment.json").write_text(json.dumps({"backend": "jax", "devices": ["cpu:0"]} | edited))
+    (run,) = read_runs([folder])
+    assert "kgenre" in to_markdown(report_blocks([run], Numbers(), 0, False))[0]
+    assert "Keras" in model_card(run, Numbers())
+
+
 def test_validations_inside_an_epoch_are_in_the_curve(films, tmp_path):
     folder = make_run(tmp_path / "version_0", films, 0.5)
     rows = ["4,,0.6", "8,,0.55", "10,0.7,", "12,,0.5", "15,,0.3", "20,0.5,0.4", "25,,0.45"]  # two epochs and a half
