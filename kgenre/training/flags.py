@@ -107,8 +107,9 @@ def _apply_barebones(flags: SimpleNamespace) -> None:
     for name, off in _OFF.items():
         value = getattr(flags, name)
         if value is not None and value != off:
+            given = repr(value) if isinstance(value, bool | int | str) else "..."
             raise TrainerError(
-                f"Trainer(barebones=True, {name}={value!r}): barebones turns off whatever costs time. Drop one of them."
+                f"Trainer(barebones=True, {name}={given}): barebones turns off whatever costs time. Drop one of them."
             )
         setattr(flags, name, off)
     _log.info(
