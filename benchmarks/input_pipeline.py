@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from earlier_results import earlier_results
 from input_contestants import (
     Contestants,
     cold_contestants,
@@ -183,8 +184,8 @@ def run(options: argparse.Namespace, result: dict[str, Any], written: Callable[[
     table = read_films(options.films)
     usable = [i for i, file in enumerate(examine_posters(table.poster_paths)) if file.plain and not file.reason]
     table = table.subset(usable[: 300 if options.quick else options.posters])
-    rounds = 2 if options.quick else options.rounds
-    result |= {"machine": machine(), "posters": len(table), "rounds": rounds}
+    rounds = result["rounds"]
+    result |= {"machine": machine(), "posters": len(table)}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         os.environ["KGENRE_CACHE"] = str(folder / "cache")
@@ -276,9 +277,8 @@ def main() -> None:
         return
     if not options.films:
         parser.error("--films DIR is needed: a folder of films with posters, such as one made by kgenre data sample")
-    result: dict[str, Any] = {"rates": {}, "single": {}}
-    if options.output and options.output.exists():
-        result = json.loads(options.output.read_text())
+    identity = {"cpu": cpu_name(), "rounds": 2 if options.quick else options.rounds}
+    result: dict[str, Any] = {"rates": {}, "single": {}} | earlier_results(options.output, identity) | identity
 
     def written() -> None:
         if options.output:

@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 
 import pytest
 
@@ -19,3 +21,14 @@ def test_results_of_other_conditions_are_not_mixed(benchmarks, tmp_path, capsys)
     with pytest.raises(SystemExit, match="2"):
         benchmarks("earlier_results").earlier_results(output, {"device": "gpu"})
     assert "has results with device=cpu, not gpu. Set another --output." in capsys.readouterr().err
+
+
+def test_rates_of_the_input_are_not_mixed_with_those_of_another_machine(benchmarks, tmp_path, capsys, monkeypatch):
+    output = tmp_path / "input.json"
+    output.write_text(json.dumps({"cpu": "another", "rounds": 9, "rates": {}, "single": {}}))
+    for name in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL"):  # the script sets them on import, unless they are set
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setattr(sys, "argv", ["input_pipeline.py", "--films", "films", "--output", str(output)])
+    with pytest.raises(SystemExit, match="2"):
+        benchmarks("input_pipeline").main()
+    assert "has results with cpu=another" in capsys.readouterr().err
