@@ -17,8 +17,8 @@ class EvidenceSum(keras.layers.Layer):
     """Log-odds of the genres: their prior plus each source's evidence, as if the sources were independent.
 
     A source is absent where its input is all 0: no token, or a black poster. In training, a share ``rate`` of the films
-    with several sources lose one, chosen at random, so that each source learns to do without the others (modality
-    dropout: Neverova et al., 2016, https://arxiv.org/abs/1501.00102).
+    lose one of all sources, chosen at random, unless they lack it or have no other, so that each source learns to do
+    without the others (modality dropout: Neverova et al., 2016, https://arxiv.org/abs/1501.00102).
 
     Input: a list of evidence, float (B, G) each, and as ``read`` a list of each source's input, (B, ...). Output: float
     (B, G) log-odds.
