@@ -179,6 +179,7 @@ class Module(Hyperparameters):
         reduce_fx: str = "mean",
         batch_size: Any = None,
         add_dataloader_idx: bool = True,
+        sync_dist: bool = False,
     ) -> None:
         """Log a scalar, in a step or in a hook; as in Lightning.
 
@@ -203,6 +204,7 @@ class Module(Hyperparameters):
                 alike if they share none.
             add_dataloader_idx: with several validation or test sets, append ``/dataloader_idx_<n>`` to the name;
                 without it each set needs its own names.
+            sync_dist: as in Lightning's steps; changes nothing, as there is only one process.
 
         Raises:
             ValueError: not a scalar, no name, an unknown ``reduce_fx``, neither ``on_step`` nor ``on_epoch``, or the

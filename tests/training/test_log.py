@@ -440,6 +440,11 @@ def test_log_in_hooks_and_log_dict():
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
 
 
+def test_sync_dist_changes_nothing():
+    logger, _ = logged_by(lambda module, batch, batch_idx: module.log_dict({"a": 2.0}, on_epoch=True, sync_dist=True))
+    assert (logger.history("a_step"), logger.history("a_epoch")) == ([(n, 2.0) for n in (1, 2, 3, 4)], [(4, 2.0)])
+
+
 def test_hooks_may_log_arrays_of_one_element():
     module = BoringModule()
     module.on_train_epoch_end = lambda: module.log_dict({"array": np.array([1.5]), "tensor": ops.ones((1,))})
