@@ -168,6 +168,7 @@ TABLE = [
     Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), of("callbacks/spike_detection", "reported_spikes", "stops_and_logs_the_step")),
     Row(CALLBACKS, "an adapter for Keras callbacks", "S", ("callbacks.KerasCallback",), of("callbacks/keras_callback", "hooks_are_called_in_the_order_of_keras_fit", "early_stopping_and_restored_weights", "files_written_by_keras")),
     Row(CALLBACKS, "custom callbacks: state_dict, load_state_dict", "M", ("callbacks.Callback", "callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "resume_restores_callbacks") + of(stop, "state_dict_round_trip")),
+    Row(CALLBACKS, "EMAWeightAveraging, RichProgressBar and other names of Lightning: errors that name the replacement", "S", (), ("tests/test_lightning_parity.py::test_lightning_names_of_callbacks_suggest_a_replacement",)),
     # --- loggers, profilers, tuning, resume
     Row(REST, "TensorBoardLogger, without TensorFlow", "M", ("loggers.TensorBoardLogger",), of("loggers/tensorboard", "scalars", "text_and_hyperparameters", "resuming_drops_later_points") + of("training/imports", "training_on_arrays_never_imports_tensorflow")),
     Row(REST, "CSVLogger, InMemoryLogger", "M", ("loggers.CSVLogger", "loggers.InMemoryLogger"), of("loggers/csv", "one_row_per_step", "resuming_drops_later_rows") + of("loggers/in_memory", "history")),
@@ -528,6 +529,13 @@ def test_tests_for_lightnings_expectations_exist(one):
     for test in one.tests:
         file, _, function = test.partition("::")
         assert function in functions_of(ROOT / file), test
+
+
+@pytest.mark.parametrize("name", callbacks._OTHER_NAMES)
+def test_lightning_names_of_callbacks_suggest_a_replacement(name):
+    with pytest.raises(ImportError, match=rf"^kgenre.callbacks has no {name}: write \w+") as raised:
+        exec(f"from kgenre.callbacks import {name}")
+    assert re.search(r"write (\w+)", str(raised.value))[1] in callbacks.__all__
 
 
 def test_missing_names_and_tests_are_detected():

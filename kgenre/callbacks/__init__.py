@@ -1,5 +1,7 @@
 """Callbacks: objects whose hooks the `Trainer` calls during a run."""
 
+from typing import TYPE_CHECKING
+
 from kgenre.callbacks.backbone_finetuning import BackboneFinetuning
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.callback import Callback
@@ -48,3 +50,24 @@ __all__ = [
     "Timer",
     "WeightAveraging",
 ]
+
+# Lightning's callbacks that have another name here.
+_OTHER_NAMES = {
+    "BaseFinetuning": "BackboneFinetuning",
+    "BasePredictionWriter": "PredictionWriter",
+    "EMAWeightAveraging": "WeightAveraging(decay=0.999)",
+    "OnExceptionCheckpoint": "ModelCheckpoint(save_on_exception=True)",
+    "RichModelSummary": "ModelSummary",
+    "RichProgressBar": "ProgressBar",
+    "StochasticWeightAveraging": "WeightAveraging(decay=None)",
+    "TQDMProgressBar": "ProgressBar",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> None:
+        """Raise an error that says what to write instead of the name of one of Lightning's callbacks."""
+        if name in _OTHER_NAMES:
+            raise ImportError(f"kgenre.callbacks has no {name}: write {_OTHER_NAMES[name]}.")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
