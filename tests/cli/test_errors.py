@@ -53,6 +53,12 @@ def fails(capsys):
         (["fit", "--trainer.callbacks=Timer", "--trainer.callbacks.durations=3"], 2, ["Timer", "mean 'duration'?"]),
         (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.patience=x"], 2, ["patience takes a whole"]),
         (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.mode=x"], 1, ["'min' or 'max'", "'x'"]),
+        (["fit", "--trainer.callbacks+=LearningRateScheduler"], 2, ["needs --trainer.callbacks.schedule"]),
+        (
+            ["fit", "--trainer.callbacks+=LearningRateScheduler", "--trainer.callbacks.schedule=ConstantThenDecay"],
+            2,
+            ["LearningRateScheduler's schedule takes the import path", "Received: ConstantThenDecay"],
+        ),
         (["fit", "--trainer.logger", "CSVLoger"], 2, ["mean 'CSVLogger'?"]),
         (["fit", "--model", "GenreClasifier"], 2, ["--model", "mean 'GenreClassifier'?"]),
         (["fit", "--model", "MyNet"], 2, ["MyNet", "GenreClassifier", "--model file.Class"]),
