@@ -57,17 +57,16 @@ class CSVLogger(Logger):
         self._is_behind = False
 
     def _read(self, path: Path, resume_step: int | None) -> None:
-        # A spreadsheet may have saved it with a byte order mark.
-        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-        # A line without a line break was truncated by a full disk: its last number may be wrong, so drop it.
-        reader = csv.DictReader(line for line in lines if line.endswith("\n"))
-        self._columns = [name for name in reader.fieldnames or [] if name != "step"]
-        for row in reader:
-            step = int(row.pop("step"))
-            if None in row:
-                raise ValueError(f"step {step} has more values than there are columns")
-            if resume_step is None or step < resume_step:
-                self._rows[step] = {name: value for name, value in row.items() if value}
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have added a byte order mark
+            # A line without a line break was truncated by a full disk: its last number may be wrong, so drop it.
+            reader = csv.DictReader(line for line in file if line.endswith(("\n", "\r")))
+            self._columns = [name for name in reader.fieldnames or [] if name != "step"]
+            for row in reader:
+                step = int(row.pop("step"))
+                if None in row:
+                    raise ValueError(f"step {step} has more values than there are columns")
+                if resume_step is None or step < resume_step:
+                    self._rows[step] = {name: value for name, value in row.items() if value}
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         if self._path is None:

@@ -112,6 +112,14 @@ def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monke
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("name", ["val/Sci\x85Fi", "a\u2028b", "a\x0bb", "a\rb", "a\nb", 'a "b", c'])
+def test_resuming_with_unusual_names(logger, tmp_path, name):
+    logger.log_metrics({name: 1.0}, 1)
+    logger.open(tmp_path, 2)
+    logger.log_metrics({name: 2.0}, 2)
+    assert rows(tmp_path) == [{"step": "1", name: "1"}, {"step": "2", name: "2"}]
+
+
 def test_non_latin_names(logger, tmp_path):
     logger.log_metrics({"Комедия": 1.0}, 1)
     assert "Комедия" in (tmp_path / "metrics.csv").read_bytes().decode("utf-8")
