@@ -128,4 +128,4 @@ def _reject_uncalled_hooks(owner: Any) -> None:
 
 
 def _is_kgenres(hook: Callable[..., Any]) -> bool:
-    return getattr(hook, "__module__", "").startswith("kgenre.")
+    return (getattr(hook, "__module__", None) or "").startswith("kgenre.")  # None: of built-in or executed code

@@ -346,6 +346,15 @@ def test_flags_may_be_set_between_runs():
     np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], descend([whole])[0], rtol=1e-5, atol=1e-6)
 
 
+def test_a_hook_of_executed_code_belongs_to_no_python_module():
+    module, names = BoringModule(), {"seen": []}
+    exec("def hook(batch, batch_idx): seen.append(batch_idx)", names)
+    assert names["hook"].__module__ is None
+    module.on_train_batch_start = names["hook"]
+    quiet_trainer().fit(module, boring_batches(2))
+    assert names["seen"] == [0, 1]
+
+
 def test_callback_of_the_module_replaces_the_default_one():
     class Configures(BoringModule):
         def configure_callbacks(self):
