@@ -147,7 +147,7 @@ class Results:
         earlier = self._written[1] if self._written[0] == step else []
         known = {name: value for write in earlier for name, value in write.items()}
         # A value that both a step and the epoch ending with it log is one point of the curve.
-        new = {name: value for name, value in values.items() if known.get(name) != value}
+        new = {name: value for name, value in values.items() if str(known.get(name)) != str(value)}  # NaN equals NaN
         if new:
             self._written = step, [*earlier, new]
             self._log(new, step)

@@ -440,6 +440,17 @@ def test_log_in_hooks_and_log_dict():
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
 
 
+def test_nan_of_two_validations_at_one_update_is_one_point():
+    class Diverged(BoringModule):
+        def validation_step(self, batch, batch_idx):
+            self.log("val/loss", self.error(batch) * float("nan"))
+
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(logger=logger, val_check_interval=1, accumulate_grad_batches=2, num_sanity_val_steps=0)
+    trainer.fit(Diverged(), boring_batches(4), boring_batches(1))
+    assert [step for step, _ in logger.history("val/loss")] == [0, 1, 2]
+
+
 def test_sync_dist_changes_nothing():
     logger, _ = logged_by(lambda module, batch, batch_idx: module.log_dict({"a": 2.0}, on_epoch=True, sync_dist=True))
     assert (logger.history("a_step"), logger.history("a_epoch")) == ([(n, 2.0) for n in (1, 2, 3, 4)], [(4, 2.0)])
