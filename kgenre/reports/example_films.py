@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,13 @@ from kgenre.data.overview_text import shortened
 from kgenre.evaluation.film_predictions import top_genres
 from kgenre.evaluation.metrics import binary_crossentropy
 from kgenre.reports.blocks import Film, Guess
+from kgenre.reports.heat_map import draw_heat
 from kgenre.reports.run import ReportError, Run
 from kgenre.reports.tested_checkpoint import checkpoint_of_test
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from kgenre.data.film_table import FilmTable
     from kgenre.data.text_words import TextWords
 
@@ -140,6 +144,8 @@ def _explained_by(
     run: Run, ids: Sequence[str], table: FilmTable, rows: dict[str, int]
 ) -> dict[tuple[str, str], Explanation]:
     from kgenre.data import FilmData
+    from kgenre.data.overviews import has_words
+    from kgenre.data.posters import poster_to_show
     from kgenre.data.text_words import TextWords
     from kgenre.models.explanations import grad_cam, word_importance
     from kgenre.models.trained_classifier import load_classifier
@@ -151,6 +157,9 @@ def _explained_by(
     words_of = TextWords(data.standardize, data.word_split, data.stem)
     posters = [table.poster_paths[rows[i]] if data.posters else None for i in ids]
     overviews = [table.overviews[rows[i]] if data.overviews else "" for i in ids]
+    if data.incomplete == "keep":  # the network did without a poster that cannot be read, or an overview without words
+        posters = [path if poster_to_show(path) is not None else None for path in posters]
+        overviews = [text if has_words(text) else "" for text in overviews]
     films = [  # one at a time: if the network needs only one input, each film gives those it has
         data.encode(None if poster is None else [poster], [overview] if overview else None)
         for poster, overview in zip(posters, overviews, strict=True)
@@ -162,7 +171,9 @@ def _explained_by(
     importance = word_importance(module, batch, genres) if data.overviews else None
     return {
         (run.name, film_id): (
-            None if heat is None else _poster(posters[n], heat[n]),
+            None
+            if heat is None
+            else _poster(posters[n], partial(draw_heat, heat=heat[n], image_size=data.image_size, resize=data.resize)),
             None if importance is None else _words(shortened(overviews[n]), importance[n], words_of) or None,
         )
         for n, film_id in enumerate(ids)
@@ -178,23 +189,14 @@ def _words(overview: str, importance: np.ndarray, words_of: TextWords) -> tuple[
     return tuple((piece, float(max(seen, key=abs, default=0.0))) for piece, seen in found)
 
 
-def _poster(path: Path | None, heat: np.ndarray | None = None) -> bytes | None:
-    """Return a small JPEG, with ``heat`` as an orange overlay on a grey poster; None if there is no readable poster."""
-    from PIL import Image
-
+def _poster(path: Path | None, draw: Callable[[Image.Image], Image.Image] | None = None) -> bytes | None:
+    """Return a small JPEG, changed by ``draw``; None if there is no readable poster."""
     from kgenre.data.posters import poster_to_show
 
     picture = poster_to_show(path)
     if picture is None:
         return None
     picture.thumbnail(_POSTER)
-    if heat is not None:
-        mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
-        strength = np.asarray(mask, np.float32)[..., None] / 255
-        grey = np.asarray(picture, np.float32).mean(axis=2, keepdims=True) * 0.6 + 50
-        warm = np.array([255.0, 120.0, 0.0])
-        mixed = grey * (1 - 0.65 * strength) + warm * 0.65 * strength
-        picture = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
+    (draw(picture) if draw else picture).save(buffer, format="JPEG", quality=80)
     return buffer.getvalue()
