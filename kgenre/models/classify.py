@@ -2,9 +2,9 @@
 
     python classify.py --poster alien.jpg --overview "A crew meets something on a ship in space."
 
-Needs NumPy, Pillow for posters, and the model's runtime: TensorFlow for `saved_model`, onnxruntime for `model.onnx`,
-Keras and kgenre for `model.keras`. From another program: ``load(folder)`` returns a function from inputs to
-probabilities, ``read_poster`` and ``token_ids`` create the inputs.
+Needs NumPy, Pillow for posters, snowballstemmer if classifier.json names a "stem", and the model's runtime: TensorFlow
+for `saved_model`, onnxruntime for `model.onnx`, Keras and kgenre for `model.keras`. From another program:
+``load(folder)`` returns a function from inputs to probabilities, ``read_poster`` and ``token_ids`` create the inputs.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def main() -> None:
     if "overview" in reads:
         vocabulary = (HERE / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
         inputs["overview"] = token_ids(given.overview or "", **classifier["overview"], vocabulary=vocabulary)[None]
-    [probabilities] = load()(inputs)
+    [probabilities] = load()(inputs).astype(float)  # float64 like the thresholds, which may differ from it by less
     for column in np.argsort(-probabilities, kind="stable")[: given.top]:
         star = "*" if probabilities[column] > classifier["thresholds"][column] else " "
         print(f"{classifier['genres'][column]:<12} {star} {probabilities[column]:.3f}")

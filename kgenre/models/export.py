@@ -161,7 +161,7 @@ def _describe(
     reads = module.inputs
     return {
         "genres": names,
-        "thresholds": [round(threshold, 6) for threshold in per_genre],
+        "thresholds": list(per_genre),
         "poster": poster if "poster" in reads else None,
         "overview": overview if "overview" in reads else None,
         "one_is_enough": len(reads) == 2 and arguments.get("incomplete") == "keep",
