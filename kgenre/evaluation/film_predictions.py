@@ -114,7 +114,7 @@ def read_predictions(path: Path) -> FilmPredictions:
         raise PredictionsError(
             f"{path} does not exist: kgenre test --ckpt_path {quoted_path(path.parent)} writes it."
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise PredictionsError(
             f"{path} cannot be read ({error}): kgenre test --ckpt_path {quoted_path(path.parent)} writes it again."
         ) from error

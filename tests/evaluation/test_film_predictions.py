@@ -72,7 +72,10 @@ def test_full_disk_keeps_the_previous_file(tmp_path, monkeypatch):
     assert (tmp_path / "p.csv").read_text() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"id,title,genres,predicted,top3,Drama\n", b"\xff\xfe\x00"])
+HEADER = b"id,title,genres,predicted,top3,Drama\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", HEADER, b"\xff\xfe\x00", HEADER + b'"' + 40_000 * b"1,2\n"])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "p.csv").write_bytes(content)
     with pytest.raises(PredictionsError, match=r"cannot be read.*kgenre test --ckpt_path"):
