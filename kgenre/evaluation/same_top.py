@@ -11,6 +11,7 @@ from kgenre.evaluation.film_predictions import top_genres
 
 _SHARE = 0.9  # of the films: from here on, the model hardly tells them apart
 _FEWEST = 6  # genres: among fewer, three are easily the same
+_FEWEST_FILMS = 10  # one film has the same genres first as itself
 
 
 class SameTop(NamedTuple):
@@ -29,12 +30,14 @@ class SameTop(NamedTuple):
 def same_top(prob: np.ndarray, genre_names: Sequence[str]) -> SameTop | None:
     """Return the three genres that probabilities (n, G) rank first, in any order, for 90 % of films or more, else None.
 
+    None also for fewer than six genres or ten films.
+
     Example:
         >>> names = ["Action", "Comedy", "Drama", "Horror", "Romance", "War"]
         >>> print(same_top(np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (502, 1)), names))
         It ranks Drama, Comedy and Action first for 502 of 502 films: it hardly distinguishes between films.
     """
-    if len(genre_names) < _FEWEST or not len(prob):
+    if len(genre_names) < _FEWEST or len(prob) < _FEWEST_FILMS:
         return None
     found, films = np.unique(np.sort(top_genres(prob, 3), axis=1), axis=0, return_counts=True)
     if films.max() < _SHARE * len(prob):

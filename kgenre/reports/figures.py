@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from kgenre.evaluation.fonts import fonts_for
@@ -25,6 +26,8 @@ _LINES = {
 }
 MOST_GENRES = 45  # rows that fit on a page
 _WIDTH = 7.1  # inches, between the margins of an A4 page
+_PER_LETTER = 0.58  # the mean width of a letter, as a share of its size
+_LONGEST = 40  # letters of a genre's name that are shown: tables may have whole sentences
 _STYLE = {
     "font.size": 7.5,
     "axes.spines.top": False,
@@ -43,6 +46,8 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
     with mpl.rc_context(_style("".join(run.name for run in runs))):
         figure = _figure(1.95)
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        width, longest = _WIDTH / len(drawn), max(len(run.name) for run, _ in drawn)
+        size = max(6.0, min(8.0, width * 72 / (longest * _PER_LETTER)))  # of the titles, to keep each on one line
         lows, highs = [], []
         for panel, (run, curve), colour in zip(panels, drawn, COLOURS * len(drawn), strict=False):
             panel.plot(range(1, curve.trained + 1), curve.train, color=colour, linestyle=":", label="training")
@@ -58,9 +63,9 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
                     highs.append(value)
             lows += [min(curve.train), min(curve.validation)]
             highs += [max(curve.validation), sorted(curve.train)[len(curve.train) // 2]]
-            panel.set_title(run.name, fontsize=8)
+            panel.set_title(_wrapped(run.name, size, width), fontsize=size)
             panel.set_xlabel("epoch")
-            panel.xaxis.get_major_locator().set_params(integer=True)
+            panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         room = (max(highs) - min(lows)) * 0.1
         panels[0].set_ylim(min(lows) - room, max(highs) + room)  # crops a first epoch with a far larger loss
         panels[0].set_ylabel("loss")
@@ -90,8 +95,8 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
             values = [run.genre(name, "ap") for name in names]
             # A legend leaves out labels that begin with an underscore.
             label = f" {run.name}" if run.name.startswith("_") else run.name
-            left.plot(values, rows, mark, color=colour, markersize=3.5, label=label)
-        left.set_yticks(rows, [f"{name} ({best.support(name)})" for name in names])
+            left.plot(values, rows, mark, color=colour, markersize=3.5, label=label, clip_on=False)
+        left.set_yticks(rows, [f"{_cut(name)} ({best.support(name)})" for name in names])
         left.invert_yaxis()
         left.set_xlim(0, 1)
         left.set_xlabel("average precision")
@@ -101,18 +106,30 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         tuned, colour = _values(best, names, "tuned_f1"), COLOURS[list(runs).index(best) % len(COLOURS)]
         right.barh([row + 0.2 for row in rows], tuned, height=0.35, color=colour, label="at tuned thresholds")
         right.set_xlim(0, 1)
-        right.set_xlabel(f"F1 of {best.name}")
+        right.set_xlabel(_wrapped(f"F1 of {best.name}", 7.5, _WIDTH / 3))
         _legend_below(figure, (left, right))
         return _png(figure)
 
 
 def _legend_below(figure: Figure, panels: Sequence[Any]) -> list[Any]:
-    """Draw one legend for all panels, each label once, and return its handles in order."""
+    """Draw one legend for all panels, each label once, in as many columns as fit, and return its handles in order."""
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    place = {"loc": "outside lower center", "ncols": min(len(handles), 6)}
-    return figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=6.5, **place).legend_handles
+    labels = [_wrapped(label, 6.5, _WIDTH) for label in handles]
+    widths = sorted((28 + 6.5 * _PER_LETTER * max(map(len, label.split("\n"))) for label in labels), reverse=True)
+    columns = max((count for count in range(1, 7) if sum(widths[:count]) < _WIDTH * 72), default=1)
+    place = {"loc": "outside lower center", "ncols": min(len(labels), columns)}
+    return figure.legend(handles.values(), labels, frameon=False, fontsize=6.5, **place).legend_handles
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _wrapped(name: str, size: float, width: float) -> str:
+    """Break a name into lines of ``width`` inches, in letters of ``size`` points."""
+    return fill(name, max(int(width * 72 / (size * _PER_LETTER)), 1))
 
 
 def _values(run: Run, names: Sequence[str], metric: str) -> list[float]:

@@ -17,16 +17,16 @@ def to_markdown(blocks: Sequence[Block]) -> tuple[str, dict[str, bytes]]:
 def _block(block: Block, pictures: dict[str, bytes]) -> str:
     match block:
         case Heading(text, level):
-            return f"{'#' * level} {_escaped(text)}"
+            return f"{'#' * level} {escaped(text)}"
         case Paragraph(text, small):
-            return f"*{_escaped(text)}*" if small else _escaped(text)
+            return f"*{escaped(text)}*" if small else escaped(text)
         case Bullets(items):
-            return "\n".join(f"- {_escaped(item)}" for item in items)
+            return "\n".join(f"- {escaped(item)}" for item in items)
         case Table():
             return _table(block)
         case Figure(name, png, caption, alt):
             pictures[name] = png
-            return f"![{alt}]({name})\n\n*{_escaped(caption)}*"
+            return f"![{alt}]({name})\n\n*{escaped(caption)}*"
         case Films(films):
             return "\n\n".join(_film(number, film, pictures) for number, film in enumerate(films, 1))
     raise TypeError(block)
@@ -34,16 +34,16 @@ def _block(block: Block, pictures: dict[str, bytes]) -> str:
 
 def _table(table: Table) -> str:
     def cells(row: Sequence[str]) -> str:
-        return "| " + " | ".join(_escaped(cell.strip().replace("\n", " ")).replace("|", "\\|") for cell in row) + " |"
+        return "| " + " | ".join(escaped(cell.strip().replace("\n", " ")).replace("|", "\\|") for cell in row) + " |"
 
     rule = "| --- |" + " ---: |" * (len(table.header) - 1)
     lines = [cells(table.header), rule, *(cells(row) for row in table.rows)]
-    return "\n".join(lines) + (f"\n\n*{_escaped(table.caption)}*" if table.caption else "")
+    return "\n".join(lines) + (f"\n\n*{escaped(table.caption)}*" if table.caption else "")
 
 
 def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
-    truth = _escaped(", ".join(film.truth) or "none")
-    lines = [f"### {_escaped(film.name)} ({film.kind})", f"Truth: {truth}"]
+    truth = escaped(", ".join(film.truth) or "none")
+    lines = [f"### {escaped(film.name)} ({film.kind})", f"Truth: {truth}"]
     images = []
     if film.poster is not None:
         pictures[f"film_{number}.jpg"] = film.poster
@@ -51,11 +51,11 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
     for i, guess in enumerate(film.guesses, 1):
         if guess.heat is not None:
             pictures[f"film_{number}_{i}.jpg"] = guess.heat
-            images.append(f"![Grad-CAM of {_escaped(guess.run)}](film_{number}_{i}.jpg)")
+            images.append(f"![Grad-CAM of {escaped(guess.run)}](film_{number}_{i}.jpg)")
     if images:
         lines.append(" ".join(images))
     if film.overview:
-        lines.append(f"> {_escaped(' '.join(film.overview.split()))}")
+        lines.append(f"> {escaped(' '.join(film.overview.split()))}")
     said = []
     for guess in film.guesses:
         genres = ", ".join(label(*genre) for genre in guess.genres)
@@ -64,9 +64,10 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
         plain = (re.sub(r"^\W+|\W+$", "", word) for word, _ in strong)
         words = list(dict.fromkeys(filter(None, plain)))[:4]
         because = f" (words for {guess.genres[0][0]}: {', '.join(words)})" if words else ""
-        said.append(f"- {_escaped(guess.run)}: {_escaped(genres + because)}")
+        said.append(f"- {escaped(guess.run)}: {escaped(genres + because)}")
     return "\n\n".join([*lines, "\n".join(said)])
 
 
-def _escaped(text: str) -> str:
-    return "".join(f"\\{c}" if c in "*_`[]<>#" else c for c in text)
+def escaped(text: str) -> str:
+    """Return a text as Markdown in which no character has a meaning of its own."""
+    return re.sub(r"[\\*_`\[\]<>#~]|&(?=#?\w+;)", r"\\\g<0>", text)

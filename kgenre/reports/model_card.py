@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from kgenre.reports import sentences, verdicts
-from kgenre.reports.numbers import Numbers
+from kgenre.reports.markdown import escaped
+from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.run import Run
+
+_FILMS = {"train": "film", "validation": "other"}
 
 
 def model_card(run: Run, numbers: Numbers) -> str:
     """The card of one run as Markdown (https://arxiv.org/abs/1810.03993)."""
     versions = run.environment.get("versions", {})
+    count = {part: counted(numbers.of(run, f"data/{part}_films", ",d"), noun) for part, noun in _FILMS.items()}
     rows = [
         f"| {title} | {numbers.of(run, f'test/{name}', form)} | "
         f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}', form) for end in ('low', 'high'))} |"
@@ -22,23 +26,22 @@ def model_card(run: Run, numbers: Numbers) -> str:
         )
     ]
     lines = [
-        f"# Model card: {run.name}",
+        f"# Model card: {escaped(run.name)}",
         "",
-        f"- **Model**: {run.network}, {numbers.of(run, 'model/parameters', ',d')} parameters, Keras "
+        f"- **Model**: {escaped(run.network)}, {numbers.of(run, 'model/parameters', ',d')} parameters, Keras "
         f"{versions.get('keras')} on {run.environment.get('backend')}.",
-        f"- **Output**: a probability for each of {len(run.genre_names)} genres, independent of each other; with tuned "
-        "thresholds, a list of genres.",
-        f"- **Trained on**: {numbers.of(run, 'data/train_films', ',d')} films; thresholds and epoch chosen on "
-        f"{numbers.of(run, 'data/validation_films', ',d')} others.",
-        f"- **Genres in the test**: {verdicts.list_genres(run.present_genres, run, numbers)}.",
+        f"- **Output**: a probability for each of {counted(str(len(run.genre_names)), 'genre')}, independent of each "
+        "other; with tuned thresholds, a list of genres.",
+        f"- **Trained on**: {count['train']}; thresholds and epoch chosen on {count['validation']}.",
+        f"- **Genres in the test**: {escaped(verdicts.list_genres(run.present_genres, run, numbers))}.",
         "",
         "## Test results",
         "",
-        f"| {numbers.of(run, 'test/films', 'd')} films | value | 95 % interval |",
+        f"| {counted(numbers.of(run, 'test/films', 'd'), 'film')} | value | 95 % interval |",
         "| --- | ---: | ---: |",
         *rows,
         "",
-        verdicts.against_baselines(run, numbers),
+        escaped(verdicts.against_baselines(run, numbers)),
         "",
         "## Intended use",
         "",
@@ -47,7 +50,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "## Out of scope",
         "",
         "Deciding anything about people, or films of other languages, times or markets than its training films; genres "
-        "with few training films, which it hardly predicts. " + sentences.calibration(run, numbers),
+        "with few training films, which it hardly predicts. " + escaped(sentences.calibration(run, numbers)),
         "",
     ]
     return "\n".join(lines)

@@ -31,3 +31,8 @@ class Numbers:
         printed = format(int(value) if form in ("d", ",d") else value, form)
         self.recorded[name] = {"value": value, "printed": printed}
         return printed
+
+
+def counted(count: str, noun: str) -> str:
+    """Return a printed number with its noun: "1 film" or "12 films"."""
+    return f"{count} {noun}{'s' * (count != '1')}"

@@ -15,7 +15,7 @@ from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import MOST_GENRES, curves_figure, genres_figure
 from kgenre.reports.glossary import GLOSSARY
 from kgenre.reports.model_card import model_card
-from kgenre.reports.numbers import Numbers
+from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import differing_options, special_loss
 from kgenre.reports.run import ReportError, Run, best_of, read_runs
 from kgenre.reports.run_difference import run_differences
@@ -201,10 +201,8 @@ def _chosen(runs: Sequence[Run], films: int) -> list[tuple[str, str]]:
 
 def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     run = best_of(runs)
-    films = numbers.of(run, "test/films", "d")
-    said = [
-        f"{films} test films from one source and one split: the intervals hold for other films of the same kind only."
-    ]
+    films = counted(numbers.of(run, "test/films", "d"), "test film")
+    said = [f"{films} from one source and one split: the intervals hold for other films of the same kind only."]
     small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:
         count = numbers.record(f"{run.name}: genres with 1 to 19 test films", len(small), "d")

@@ -44,7 +44,7 @@ def baseline_difference(run: Run, key: str, metric: str) -> Difference | None:
     if value is None or low is None or high is None:
         return None
     above = 0.0
-    if (key, metric) == (FrequencyBaseline.key, "map"):
+    if (key, metric) == (FrequencyBaseline.key, "map") and value:  # 0: the run ties all films, too
         above = random_order(run) - run.metrics[f"test/baseline_{key}/map"]
     return Difference(value - above, low - above, high - above, lower_is_better=metric == "loss")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.quoted_path import quoted_path
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.numbers import Numbers
+from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import learning_rate, rate_ran_out, special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
@@ -23,13 +23,14 @@ _ALREADY_REGULARISED = {*_REGULARISED.values(), "poster_resnet_colours", "overvi
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
     """Describe the films, the split and the imbalance of the genres."""
     run = best_of(runs)
-    parts = [numbers.of(run, f"data/{part}_films", ",d") for part in ("train", "validation", "test")]
+    parts = ("train", "training"), ("validation", "validation"), ("test", "test")
+    films = [counted(numbers.of(run, f"data/{part}_films", ",d"), f"{name} film") for part, name in parts]
     present = run.present_genres
-    films, total = run.metrics["test/films"], sum(run.support(g) for g in present)
-    mean = numbers.record(f"{run.name}: genres per test film", total / films, ".1f")
+    total = sum(run.support(g) for g in present)
+    mean = numbers.record(f"{run.name}: genres per test film", total / run.metrics["test/films"], ".1f")
     text = (
-        f"{parts[0]} training films, {parts[1]} validation films, on which the epoch and the thresholds were chosen, "
-        f"and {parts[2]} test films, used for neither. A test film has {mean} genres on average."
+        f"{films[0]}, {films[1]}, on which the epoch and the thresholds were chosen, and {films[2]}, used for neither. "
+        f"A test film has {mean} genres on average."
     )
     if len(present) > 4:
         order = sorted(present, key=lambda g: -run.support(g))
@@ -93,7 +94,8 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     """Describe the results at the threshold of 0.5, and what tuned thresholds change."""
     present = run.present_genres
     found = [g for g in present if (run.genre(g, "f1") or 0) > 0]
-    what = "more than a few genres" if len(found) > 4 else f"only {listed(found)}" if found else "no genre at all"
+    only = "only " * (len(found) < len(present))
+    what = "more than a few genres" if len(found) > 4 else f"{only}{listed(found)}" if found else "no genre at all"
     text = f"{run.name} finds {what} at the usual threshold of 0.5"
     if "test/tuned_f1_micro" not in run.metrics:
         return f"{text}. No thresholds were tuned: the checkpoint was never validated."
@@ -101,10 +103,10 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     macro = [numbers.of(run, f"test/{p}f1_macro") for p in ("", "per_genre_tuned_")]
     overall = numbers.of(run, "test/threshold", ".2f")
     text += (
-        f". A single threshold tuned on the validation films ({overall}) changes micro-F1 from {micro[0]} to "
-        f"{micro[1]}; one threshold per genre changes macro-F1 from {macro[0]} to {macro[1]}."
+        f". A single threshold tuned on the validation films ({overall}) {_change('micro-F1', *micro)}; one threshold "
+        f"per genre {_change('macro-F1', *macro)}."
     )
-    if run.metrics["test/tuned_f1_micro"] < run.metrics["test/f1_micro"]:
+    if micro[0] != micro[1] and run.metrics["test/tuned_f1_micro"] < run.metrics["test/f1_micro"]:
         text += " Micro-F1 is lower with it: with few validation films the best threshold is partly a matter of luck."
     chance = baseline_difference(run, FrequencyBaseline.key, "tuned_f1_micro")
     if chance is not None and chance.verdict != "better":
@@ -112,18 +114,22 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         how = "no better than" if chance.verdict == "level" else "worse than"
         text += f" That micro-F1 is {how} what the genre frequencies reach with a tuned threshold ({guess})."
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
-    if abs(expected / there - 1) > 0.1 and _more_than_chance(run):
+    if abs(expected - there) > 0.1 * there and _more_than_chance(run):
         sums = [
             numbers.record(f"{run.name}: {name} genres per film", value, ".1f")
             for name, value in (("expected", expected), ("true", there))
         ]
         how = "high" if expected > there else "low"
-        far = max(expected / there, there / expected)
-        much = "a little too" if far < 1.25 else "too" if far < 1.75 else "far too"
+        less, more = sorted((expected, there))
+        much = "a little too" if more < 1.25 * less else "too" if more < 1.75 * less else "far too"
         text += f" Its probabilities are {much} {how}: they add up to {sums[0]} genres per film instead of {sums[1]}."
         if loss := special_loss(run):
             text += f" Its training loss, {loss}, shifts them on purpose: {_CALIBRATE}."
     return text
+
+
+def _change(name: str, before: str, after: str) -> str:
+    return f"leaves {name} at {before}" if before == after else f"changes {name} from {before} to {after}"
 
 
 def _more_than_chance(run: Run) -> bool:

@@ -11,7 +11,7 @@ from kgenre.evaluation.top3_baseline import Top3Baseline
 from kgenre.reports import verdicts
 from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.numbers import Numbers
+from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import learning_rate
 from kgenre.reports.run import Run
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
@@ -99,9 +99,9 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append((run.name, *cells(run, "test")))
         rows.append(("  95 % interval", *("–" if "–" in pair else "–".join(pair) for pair in ends)))
     rows += [(_baseline_name(key, run), *cells(run, f"test/baseline_{key}")) for key, run in _baselines(runs)]
-    films = numbers.of(runs[0], "test/films", "d")
+    films = counted(numbers.of(runs[0], "test/films", "d"), "test film")
     caption = (
-        f"{films} test films of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
+        f"{films} of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
         "all others: higher. Tuned: one threshold for all genres; per genre: one for each (per_genre_tuned_f1_macro in "
         "metrics.json; tuned_f1_macro uses the one for all); both chosen on the validation films. TF-IDF, "
         "colours and layout: features of logistic regressions (scikit-learn) fitted on the same training films."

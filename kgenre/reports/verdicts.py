@@ -44,7 +44,7 @@ def against_baselines(run: Run, numbers: Numbers) -> str:
     learned = learning_verdict(run, numbers)
     if not groups:
         return f"{run.name}: {learned}" if learned else ""
-    said = ", and ".join(f"{says} {' and '.join(who)}" for says, who in groups.items())
+    said = ", and ".join(f"{says} {listed(who)}" for says, who in groups.items())
     return f"{run.name} (test loss {numbers.of(run, 'test/loss', '.4f')}) {said}. {learned}".rstrip()
 
 
@@ -132,11 +132,15 @@ def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> lis
         if loss == "level":
             text = f"The loss of {best.name} does not differ significantly from that of {who}"
             after = {"level": "and neither does its mAP", "better": f"but it ranks better (mAP) than {them}"}
+            after["worse"] = f"but ranks worse (mAP) than {them}: which is better depends on the purpose"
         else:
-            text = f"{best.name} has a significantly lower loss than {who}"
-            after = {"level": "but its mAP does not differ significantly", "better": "and ranks better (mAP)"}
-        worse = f"but ranks worse (mAP) than {them}: which is better depends on the purpose"
-        said.append(f"{text}, {(after | {'worse': worse})[ranking]}.")
+            how, same, other = ("lower", "better", "worse") if loss == "better" else ("higher", "worse", "better")
+            # The best of all has a higher loss only on a part of its films, those of a run that was tested on fewer.
+            start = "" if loss == "better" else "On the test films that both have, "
+            text = f"{start}{best.name} has a significantly {how} loss than {who}"
+            after = {"level": "but its mAP does not differ significantly", same: f"and ranks {same} (mAP)"}
+            after[other] = f"but ranks {other} (mAP) than {them}: which is better depends on the purpose"
+        said.append(f"{text}, {after[ranking]}.")
     return said
 
 
@@ -158,7 +162,8 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
             if of
         ]
         text = f"Average precision of {best.name} compared with chance, the genre's share of the films: "
-        text += "; ".join(shown) + ("; above it everywhere else" if not low and not least else "")
+        above_elsewhere = len(order) > len(high) and not (low or least)
+        text += "; ".join(shown) + "; above it everywhere else" * above_elsewhere
         said.append(f"{text}. Genres with fewer than ten test films are not considered.")
     said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
     rare = [g for g in lift if best.support(g) < 10]

@@ -108,6 +108,8 @@ def test_same_top_genres_for_most_films_are_reported():
     prob[:6, 5] = 1
     assert same_top(prob, names) is None
     assert same_top(prob[:, :5], names[:5]) is None, "three of five are soon the same"
+    assert same_top(np.tile(prob[:1], (9, 1)), names) is None, "of a film or two nothing follows"
+    assert same_top(np.tile(prob[:1], (10, 1)), names) is not None
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 import csv
 import dataclasses
+import html
 import io
 import json
 import math
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from statistics import NormalDist
 from types import SimpleNamespace
@@ -15,6 +17,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from boring import quiet_trainer
+from markdown_it import MarkdownIt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from scipy.stats import false_discovery_control
 
@@ -52,7 +56,7 @@ from kgenre.reports.run_difference import (
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
 from kgenre.reports.tested_checkpoint import checkpoint_of_test
-from kgenre.reports.verdicts import against_baselines, headline, learning_verdict, per_genre
+from kgenre.reports.verdicts import against_baselines, better_run, headline, learning_verdict, per_genre
 
 pytestmark = pytest.mark.one_backend("tensorflow")
 GENRES = ("Comedy", "Drama", "N/A", "War")
@@ -193,6 +197,31 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert ["3 test films are too few to judge by" in text for text in said] == [False, True]
     steps = next_steps([good, poor])
     assert any("still falling" in step for step in steps)
+
+
+def test_thresholds_that_change_nothing_and_find_everything(runs):
+    run, _ = read_runs(runs)
+    macro = {f"test/{prefix}f1_macro": 0.5 for prefix in ("", "per_genre_tuned_")}
+    same = run.metrics | {"test/f1_micro": 0.70004, "test/tuned_f1_micro": 0.70001} | macro
+    said = thresholds(dataclasses.replace(run, metrics=same), Numbers())
+    assert said.startswith("good finds Comedy, Drama and War at the usual threshold of 0.5. ")
+    assert "leaves micro-F1 at 0.700; one threshold per genre leaves macro-F1 at 0.500" in said
+    assert "Micro-F1 is lower" not in said
+    lower = same | {"test/tuned_f1_micro": 0.6, "test/genre/War/f1": 0.0}
+    said = thresholds(dataclasses.replace(run, metrics=lower), Numbers())
+    assert "finds only Comedy and Drama" in said
+    assert "changes micro-F1 from 0.700 to 0.600" in said
+    assert "Micro-F1 is lower with it" in said
+
+
+def test_markup_in_names_is_shown_as_it_is(films, tmp_path, undrawn):
+    names = ("a_b*", "<i>War</i>", "a\\*b", "&lt;", "~~Comedy~~", "[Drama](x)", "R&B", "`x`")
+    (run,) = read_runs([make_run(tmp_path / "*r*<b>" / "version_0", films, 1.0, genres=names)])
+    card, numbers = model_card(run, Numbers()), Numbers()
+    pages = {"card": card, "report": to_markdown(report_blocks([run], numbers, 0, explain=False))[0]}
+    for text in pages.values():
+        shown = html.unescape(re.sub("<.*?>", "", MarkdownIt().enable("strikethrough").render(text)))
+        assert all(name in shown for name in (*run.present_genres, "*r*<b>"))
 
 
 def test_dollar_signs_in_names_are_no_formulas_in_the_figures(films, tmp_path):
@@ -366,6 +395,27 @@ def test_an_edited_environment_does_not_end_the_report(films, tmp_path, undrawn,
     assert "Keras" in model_card(run, Numbers())
 
 
+def test_names_fit_into_the_figures(films, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr("kgenre.reports.figures._png", lambda figure: figure)
+    names = ("poster_cnn_2024", "poster_resnet_colours", "overview_lstm_pooled", "posters_and_overviews", "x" * 30, "y")
+    genres = ("A whole sentence in the column of genres, as long as some overviews are, by mistake", "War", "Drama")
+    runs = read_runs([make_run(tmp_path / n / "version_0", films, 1.0, (0.5,), genres) for n in names])
+    curves, by_genre = curves_figure(runs), genres_figure(runs)
+    for figure in (curves, by_genre):
+        FigureCanvasAgg(figure).draw()
+        drawn = [figure.legends[0], *(panel.title for panel in figure.axes)]
+        drawn += [label for panel in figure.axes for label in (panel.xaxis.label, *panel.get_yticklabels())]
+        outside = [one for one in drawn if not figure.bbox.padded(1).containsx(one.get_window_extent().x0)]
+        outside += [one for one in drawn if not figure.bbox.padded(1).containsx(one.get_window_extent().x1)]
+        assert not outside
+    assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
+    titles = [panel.title.get_window_extent() for panel in curves.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(titles))
+    for panel in curves.axes:
+        (before, after), ticks = panel.get_xlim(), panel.get_xticks()
+        assert [tick for tick in ticks if before <= tick <= after] == [1], "the only epoch"
+
+
 def test_validations_inside_an_epoch_are_in_the_curve(films, tmp_path):
     folder = make_run(tmp_path / "version_0", films, 0.5)
     rows = ["4,,0.6", "8,,0.55", "10,0.7,", "12,,0.5", "15,,0.3", "20,0.5,0.4", "25,,0.45"]  # two epochs and a half
@@ -463,6 +513,27 @@ def test_the_learning_rate_is_that_of_the_optimizer(films, tmp_path, given, show
     assert option in next_steps([run])[0]
 
 
+def test_above_chance_everywhere_else_only_if_there_are_others(runs):
+    run, _ = read_runs(runs)
+    for count, elsewhere in ((2, False), (4, True)):
+        genres = [f"g{i}" for i in range(count)]
+        predictions = dataclasses.replace(run.predictions, genre_names=tuple(genres))
+        metrics = {f"test/genre/{g}/{name}": value for g in genres for name, value in (("support", 20), ("ap", 0.9))}
+        metrics |= {"test/films": 40, "test/loss": 0.2}
+        [said] = per_genre([dataclasses.replace(run, metrics=metrics, predictions=predictions)], Numbers())
+        assert ("above it everywhere else" in said) == elsewhere
+
+
+def test_one_film_is_no_plural(runs):
+    run, _ = read_runs(runs)
+    one = {"data/train_films": 1, "data/validation_films": 1, "data/test_films": 1, "test/films": 1}
+    single = dataclasses.replace(run, metrics=run.metrics | one)
+    text = to_markdown(report_blocks([single], Numbers(), 0, explain=False))[0] + model_card(single, Numbers())
+    assert "1 training film, 1 validation film, on which" in text
+    assert "thresholds and epoch chosen on 1 other." in text
+    assert not re.search(r"\b1 (\w+ )?(films|others)\b", text)
+
+
 def test_fused_run_has_no_training(runs):
     run, _ = read_runs(runs)
     arguments = {"network": "fused", "learning_rate": 1e-4, "optimizer": "adam"}
@@ -489,7 +560,6 @@ def test_genres_hardly_above_chance_are_named(runs):
     assert "furthest above it for Drama (0.90 against 0.50); least above it for Comedy (0.60 against 0.50); " in text
     assert "hardly above it, or below, for War (0.52 against 0.50)." in text
     assert "hardly" not in said(Comedy=0.6, Drama=0.9)
-    assert "above it everywhere else" in said(Comedy=0.8, Drama=0.9)
 
 
 def test_ranking_is_compared_with_random_order(runs):
@@ -569,6 +639,17 @@ def test_wording_of_miscalibrated_probabilities(runs):
     assert "Its probabilities" not in said(wrong), "as many genres, of other films"
     assert "Its probabilities are a little too high" in said(np.clip(true * 1.0, 0.05, 1))
     assert "Its probabilities are far too high" in said(np.clip(true * 1.0, 0.5, 1))
+
+
+def test_probabilities_of_exactly_0_add_up_to_too_few_genres(runs, recwarn):
+    run, _ = read_runs(runs)
+    saturated = dataclasses.replace(run.predictions, prob=np.zeros_like(run.predictions.prob))
+    said = thresholds(dataclasses.replace(run, predictions=saturated), Numbers())
+    assert "Its probabilities are far too low: they add up to 0.0 genres per film instead of" in said
+    unlabelled = dataclasses.replace(run.predictions, true=np.zeros_like(run.predictions.true))
+    said = thresholds(dataclasses.replace(run, predictions=unlabelled), Numbers())
+    assert said.endswith("genres per film instead of 0.0.")
+    assert not list(recwarn)
 
 
 def test_same_top_genres_and_the_top3_baseline_are_named(films, tmp_path):
@@ -810,10 +891,12 @@ def test_report_without_its_films_has_no_posters(films, tmp_path, caplog):
     assert 'alt="poster"' not in (out / "report.html").read_text()
 
 
-def test_film_without_a_poster_is_explained_by_its_overview(films, runs, monkeypatch):
+def test_film_without_a_poster_or_words_is_explained_by_what_it_has(films, runs, monkeypatch):
     data = FilmData(films, image_size=(8, 8), vocabulary_size=50, incomplete="keep")
     data.setup("predict")
-    table = dataclasses.replace(data.table, poster_paths=(None, *data.table.poster_paths[1:]))
+    gone = data.table.poster_paths[0].with_name("gone.jpg")
+    paths, overviews = (None, gone, *data.table.poster_paths[2:]), (*data.table.overviews[:2], "...")
+    table = dataclasses.replace(data.table, poster_paths=paths, overviews=(*overviews, *data.table.overviews[3:]))
     state = {"data": {"hyperparameters": vars(data.hparams), "state": data.state_dict()}}
     monkeypatch.setattr(checkpoints, "find_checkpoint", lambda folder: folder)
     monkeypatch.setattr(checkpoints, "read_state", lambda checkpoint: state)
@@ -822,9 +905,9 @@ def test_film_without_a_poster_is_explained_by_its_overview(films, runs, monkeyp
     monkeypatch.setattr(explanations, "grad_cam", lambda module, batch, genres: batch["poster"][..., 0] / 255)
     monkeypatch.setattr(explanations, "word_importance", lambda module, batch, genres: batch["overview"] > 0)
     monkeypatch.setattr("kgenre.reports.example_films._film_table", lambda run: table)
-    films = example_films(read_runs(runs[:1]), [(film_id, "") for film_id in table.ids[:2]])
-    assert [film.guesses[0].heat is not None for film in films] == [False, True]
-    assert all(film.guesses[0].words for film in films)
+    films = example_films(read_runs(runs[:1]), [(film_id, "") for film_id in table.ids[:4]])
+    assert [film.guesses[0].heat is not None for film in films] == [False, False, True, True]
+    assert [film.guesses[0].words is not None for film in films] == [True, True, False, True]
 
 
 def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch):
@@ -917,6 +1000,23 @@ def test_different_numbers_of_test_films_are_mentioned(runs, films, tmp_path, un
     title, _, heading = report_blocks(read_runs(runs), numbers, 0, explain=False)[:3]
     assert title.text.endswith("on the same test films")
     assert "Not all" not in heading.text
+
+
+def test_best_run_may_be_worse_on_the_films_that_both_were_tested_on(runs):
+    best, _ = read_runs(runs)
+
+    def said(loss, ranking):
+        found = {"loss": Difference(loss, loss - 0.01, loss + 0.01, lower_is_better=True)}
+        found["map"] = Difference(ranking, ranking - 0.01, ranking + 0.01)
+        return better_run(best, {"other": found})
+
+    higher = "On the test films that both have, good has a significantly higher loss than other"
+    assert said(0.1, -0.1) == [f"{higher}, and ranks worse (mAP)."]
+    assert said(0.1, 0.0) == [f"{higher}, but its mAP does not differ significantly."]
+    assert said(0.1, 0.1) == [f"{higher}, but ranks better (mAP) than it: which is better depends on the purpose."]
+    assert said(-0.1, 0.1) == ["good has a significantly lower loss than other, and ranks better (mAP)."]
+    lower = "good has a significantly lower loss than other, but ranks worse (mAP) than it"
+    assert said(-0.1, -0.1) == [f"{lower}: which is better depends on the purpose."]
 
 
 def test_unusable_folders_are_refused(runs, films, tmp_path, capsys):
