@@ -179,7 +179,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
     if image.info.get("exif"):
         image = ImageOps.exif_transpose(image)  # phones store upright photographs rotated
-    if image.mode == "RGB":
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

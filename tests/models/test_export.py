@@ -169,7 +169,7 @@ def test_posters_are_read_as_kgenre_reads_them(resize, size, tmp_path):
     assert np.abs(classify.read_poster(tmp_path / "poster.png", 64, 48, resize) - ours).max() <= 2
 
 
-@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P"])
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P", "RGB"])
 def test_posters_of_any_mode_are_read_as_kgenre_reads_them(mode, tmp_path):
     rising = np.mgrid[:90, :60].sum(axis=0) * 1.7
     picture = Image.fromarray((rising * 257).astype(np.uint16) if mode == "I;16" else rising.astype(np.uint8))
@@ -178,7 +178,7 @@ def test_posters_of_any_mode_are_read_as_kgenre_reads_them(mode, tmp_path):
     if mode == "RGBA":
         picture.putalpha(Image.fromarray(255 - rising.astype(np.uint8)))
     assert picture.mode == mode
-    picture.save(tmp_path / "poster.png")
+    picture.save(tmp_path / "poster.png", **({"transparency": (100, 100, 100)} if mode == "RGB" else {}))
     ours = read_poster(tmp_path / "poster.png", (32, 24)).astype(int)
     assert np.abs(classify.read_poster(tmp_path / "poster.png", 32, 24, "squash") - ours).max() <= 2
 
