@@ -221,7 +221,7 @@ def _difference_row(name: str, found: Mapping[str, Difference | None], numbers: 
     cells = [name]
     for metric, _, form in verdicts.COMPARED:
         difference = found.get(metric)
-        if difference is None:
+        if difference is None or math.isnan(difference.value):  # no film has a genre
             cells.append("–")
             continue
         ends = (("", difference.value), (" low", difference.low), (" high", difference.high))

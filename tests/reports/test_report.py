@@ -54,7 +54,7 @@ from kgenre.reports.run_difference import (
     random_order,
 )
 from kgenre.reports.sentences import next_steps, thresholds, training
-from kgenre.reports.tables import results, training_table
+from kgenre.reports.tables import differences, results, training_table
 from kgenre.reports.tested_checkpoint import checkpoint_of_test
 from kgenre.reports.verdicts import against_baselines, better_run, headline, learning_verdict, per_genre
 
@@ -431,7 +431,12 @@ def test_validations_inside_an_epoch_are_in_the_curve(films, tmp_path):
 
 
 def test_difference_of_nan_is_level():
-    assert Difference(math.nan, math.nan, math.nan).verdict == "level"
+    undefined = Difference(math.nan, math.nan, math.nan)
+    assert undefined.verdict == "level"
+    numbers = Numbers()
+    table = differences([], {"a – b": {"loss": Difference(0.1, 0.05, 0.2, True), "map": undefined}}, numbers)
+    assert table.rows == (("a – b", "+0.1000 (+0.0500 to +0.2000) ▼", "–", "–"),)
+    assert not [number for number in numbers.recorded.values() if math.isnan(number["value"])], "JSON has no NaN"
 
 
 def test_imbalance_of_many_genres_is_described(films, tmp_path):
