@@ -295,7 +295,7 @@ def _array(variable: keras.Variable) -> np.ndarray:
 
 
 class CompiledStep:
-    """A `tf.function` called through its concrete function for the batch's shapes, which halves the Python overhead."""
+    """A `tf.function` called through its concrete function for such batches, which halves the Python overhead."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -305,8 +305,8 @@ class CompiledStep:
         return self.concrete_function(*arguments)(*arguments)
 
     def concrete_function(self, *arguments: Any) -> Any:
-        """The concrete function for arguments of these shapes and dtypes."""
-        key = tuple((*leaf.shape, leaf.dtype) for leaf in tf.nest.flatten(arguments))
+        """The concrete function for arguments of this structure and these shapes and dtypes."""
+        key = tuple((path, *leaf.shape, leaf.dtype) for path, leaf in keras.tree.flatten_with_path(arguments))
         concrete = self.concrete.get(key)
         if concrete is None:
             concrete = self.concrete[key] = self.function.get_concrete_function(*arguments)

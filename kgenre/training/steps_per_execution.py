@@ -122,7 +122,8 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
     """Group the batches that run in one call, and yield each group with whether it ends the epoch.
 
     A group ends where values are logged, validation is due, the optimizer starts or stops updating (accumulation), a
-    callback needs control, the shapes change, reading takes longer than `MAX_WAIT_SECONDS`, or training ends.
+    callback needs control, the batches' structure, shapes or dtypes change, reading takes longer than
+    `MAX_WAIT_SECONDS`, or training ends.
     """
     if trainer.chosen_steps_per_execution == 1:
         for batch, is_last in batches:
@@ -130,15 +131,15 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
         return
     import keras
 
-    def shapes(batch: Any) -> list[Any]:
-        return [leaf.shape for leaf in keras.tree.flatten(batch)]
+    def form_of(batch: Any) -> list[Any]:
+        return [(path, leaf.shape, leaf.dtype) for path, leaf in keras.tree.flatten_with_path(batch)]
 
     source = iter(batches)
     held: tuple[Any, bool] | None = None
     failed: Exception | None = None
     while failed is None and (first := held or next(source, None)) is not None:
         group, is_last, held = [first[0]], first[1], None
-        begun = time.perf_counter()
+        form, begun = form_of(group[0]), time.perf_counter()
         while not is_last and len(group) < trainer.chosen_steps_per_execution and not _is_due(trainer, len(group)):
             if time.perf_counter() - begun >= MAX_WAIT_SECONDS:
                 break
@@ -149,7 +150,7 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
                 break
             if following is None:
                 break
-            if following[1] or shapes(following[0]) != shapes(group[0]):
+            if following[1] or form_of(following[0]) != form:
                 held = following
                 break
             group.append(following[0])

@@ -123,6 +123,30 @@ def test_same_results_with_a_static_loop_count(monkeypatch):
     assert several.engine.traces["train"] == 2
 
 
+@compiled
+@pytest.mark.parametrize("what", ["dtypes", "keys"])
+def test_same_results_where_only_dtypes_or_keys_differ(what):
+    """As with tasks that alternate: the step tells them apart when it is compiled."""
+
+    class Alternating(MLP):
+        def training_step(self, batch, batch_idx):
+            is_other = "z" in batch or keras.backend.standardize_dtype(batch["x"].dtype) == "uint8"
+            x = ops.cast(batch["x"], "float32") / (255.0 if is_other else 1.0)
+            return super().training_step({"x": x, "y": batch.get("z", batch.get("y"))}, batch_idx)
+
+    batches = boring_batches(4)
+    for batch in batches[1::2]:
+        if what == "dtypes":
+            batch["x"] = np.arange(batch["x"].size, dtype="uint8").reshape(batch["x"].shape)
+        else:
+            batch["z"] = batch.pop("y")
+    single, _, expected = fitted(Alternating, batches)
+    several, calls, logged = fitted(Alternating, batches, steps_per_execution=4)
+    assert calls == [1] * 8
+    assert logged == expected
+    assert_same_state(single, several)
+
+
 def widths_that_differ():
     """A tf.data dataset whose batches differ in their rows and columns."""
     tf = pytest.importorskip("tensorflow")
