@@ -190,7 +190,7 @@ class JaxEngine(ArrayState):
             recorded |= logged
         step = self.built.stack("train", recorded)
         new["sums"] = add_to_sums(self.built.entries["train"], state["sums"], step)
-        after = [values[id(v)] for v in variables]
+        after = [_strongly_typed(values[id(v)]) for v in variables]
         if self._placement is not None:  # else XLA may shard the state as well
             after = list(map(self._placement.state, after))
         return new | self._divided(after), outputs, step
@@ -247,7 +247,8 @@ class JaxEngine(ArrayState):
         result = self.built.run(stage, (batch, counters["batch_idx"]), list(mapping))
         changed = {id(variable): value for variable, value in result.updates}
         # Return only what the step assigned: returning all weights would copy them for each batch.
-        updates = {i: changed[id(v)] for i, v in enumerate(self._all_variables()) if id(v) in changed}
+        variables = enumerate(self._all_variables())
+        updates = {i: _strongly_typed(changed[id(v)]) for i, v in variables if id(v) in changed}
         counters = {
             "sums": add_to_sums(
                 self.built.entries[stage], counters["sums"], self.built.stack(stage, result.logs.recorded())
@@ -306,6 +307,12 @@ class JaxEngine(ArrayState):
 
 def _array(leaf: Any) -> Any:
     return leaf if isinstance(leaf, jax.Array) else np.array(leaf)  # arrays on the device stay there
+
+
+def _strongly_typed(value: Any) -> Any:
+    # What `ops.where(condition, 1.0, 0.0)` returns is weakly typed; assigned to a variable, it would make the next step
+    # be compiled again.
+    return jax.lax.convert_element_type(value, value.dtype)
 
 
 def _float32(values: list[float]) -> jax.Array:

@@ -144,6 +144,26 @@ def test_variable_created_from_a_number_does_not_retrace():
     assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(1)] * 2
 
 
+def test_numbers_assigned_in_a_step_do_not_retrace():
+    class Counts(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.large, self.seen = (keras.Variable(0.0, trainable=False) for _ in range(2))
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch, training=True)
+            self.large.assign(ops.where(loss > 1, 1.0, 0.0))
+            return loss
+
+        def validation_step(self, batch, batch_idx):
+            self.seen.assign(ops.where(batch_idx > 0, 1.0, 0.0))
+
+    module, trainer = Counts(), quiet_trainer(max_epochs=3)
+    trainer.fit(module, boring_batches(4), boring_batches(2))
+    assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(1)] * 2
+    assert float(module.seen) == 1
+
+
 # --- who owns the state -----------------------------------------------------------------------------------------
 
 
