@@ -72,9 +72,9 @@ def explain(message: str, parser: Any) -> str:
         return not_allowed_message(found[1])
     if (found := _WRONG_TYPE.search(message)) and _kinds(found["rest"]):
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
-    if found and (given := _NO_CLASS.match(found["rest"])):
+    if found and (no_path := _NO_CLASS.match(found["rest"])):
         of = f"{at}{_last(found['cls'])}'s {found['name']}"
-        return f"{of} takes the import path of a function or class, such as file.NAME. Received: {given[1]}"
+        return f"{of} takes the import path of a function or class, such as file.NAME. Received: {no_path[1]}"
     if found := _NO_ARGUMENT.search(message):
         cls, name = found.groups()
         if name == "class_path" or _last(cls) == "Callback":
