@@ -95,8 +95,8 @@ class Hyperparameters:
 
 
 def logged_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
-    """The saved arguments that loggers get."""
-    return {name: value for name, value in vars(owner.hparams).items() if name not in owner._not_logged}
+    """The saved arguments that loggers get, NumPy's numbers and paths converted as in a checkpoint."""
+    return {name: _as_plain(value) for name, value in vars(owner.hparams).items() if name not in owner._not_logged}
 
 
 def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`Module.log`: reductions, names, and when values are fetched and written."""
 
+import json
 import warnings
 
 import keras
@@ -545,3 +546,16 @@ def test_loggers_receive_hyperparameters_of_module_and_data():
     logger, module = InMemoryLogger(), BoringModule(learning_rate=0.5)
     quiet_trainer(logger=logger).fit(module, datamodule=Data(4))
     assert logger.hyperparams == {"model": vars(module.hparams), "data": {"rows": 4}}
+
+
+def test_loggers_receive_numpys_numbers_and_paths_as_plain_values(tmp_path):
+    class Drawn(BoringModule):
+        def __init__(self, units, rates, words):
+            super().__init__()
+            self.save_hyperparameters()
+
+    logger = InMemoryLogger()
+    module = Drawn(np.int64(8), {"high": np.float32(0.5), "low": [np.float16(0.25)]}, tmp_path)
+    quiet_trainer(logger=logger).fit(module, boring_batches(1))
+    given = {"units": 8, "rates": {"high": 0.5, "low": [0.25]}, "words": str(tmp_path)}
+    assert json.loads(json.dumps({name: logger.hyperparams["model"][name] for name in given})) == given
