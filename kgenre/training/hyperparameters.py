@@ -37,6 +37,7 @@ class Hyperparameters:
 
     _hparams: AttributeDict | None = None
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
+    _saved_by: Mapping[str, int] = {}  # the place in the class's __mro__ of the class that saved an argument
 
     @property
     def hparams(self) -> AttributeDict:
@@ -87,9 +88,12 @@ class Hyperparameters:
             )
         ignore = [ignore] if isinstance(ignore, str) else ignore
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
-        # super().__init__() may call this again after the subclass: both sets are kept, the subclass's values win.
-        new = {k: v for k, v in chosen.items() if k not in vars(self.hparams)}
+        # Several classes of a hierarchy may call this, in any order: all sets are kept, the subclass's values win.
+        own = (vars(cls).get(frame.f_code.co_name) for cls in type(self).__mro__)
+        place = next((i for i, method in enumerate(own) if getattr(method, "__code__", None) is frame.f_code), 0)
+        new = {k: v for k, v in chosen.items() if k not in self.hparams or place < self._saved_by.get(k, 0)}
         vars(self.hparams).update(new)
+        self._saved_by = {**self._saved_by, **dict.fromkeys(new, place)}
         if not logger:
             self._not_logged = self._not_logged.union(new)
 

@@ -129,17 +129,29 @@ def test_self_is_not_a_hyperparameter_under_any_name(base):
     assert vars(Net().hparams) == {"width": 8}
 
 
-def test_subclass_hyperparameters_override_the_base():
+@pytest.mark.parametrize("base_first", [False, True])
+@pytest.mark.parametrize("middle_saves", [False, True])
+def test_subclass_hyperparameters_override_the_base(base_first, middle_saves):
     class Base(kgenre.Module):
         def __init__(self, width=1, colour="red"):
             self.save_hyperparameters()
 
-    class Sub(Base):
-        def __init__(self, width=5):
-            self.save_hyperparameters()
+    class Middle(Base):
+        def __init__(self, width=3):
             super().__init__(width=width * 2)
+            if middle_saves:
+                self.save_hyperparameters()
+
+    class Sub(Middle):
+        def __init__(self, width=5):
+            if base_first:
+                super().__init__()
+            self.save_hyperparameters()
+            if not base_first:
+                super().__init__()
 
     assert vars(Sub().hparams) == {"width": 5, "colour": "red"}
+    assert Middle().hparams.width == (3 if middle_saves else 6)
 
 
 def test_module_without_a_trainer():
