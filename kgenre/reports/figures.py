@@ -26,8 +26,9 @@ _LINES = {
 }
 MOST_GENRES = 45  # rows that fit on a page
 _WIDTH = 7.1  # inches, between the margins of an A4 page
+_LINE = 0.14  # inches, of a legend
 _PER_LETTER = 0.58  # the mean width of a letter, as a share of its size
-_LONGEST = 40  # letters of a genre's name that are shown: tables may have whole sentences
+_LONGEST = 40  # letters of a name that are shown: tables may have whole sentences as genres
 _STYLE = {
     "font.size": 7.5,
     "axes.spines.top": False,
@@ -46,7 +47,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
     with mpl.rc_context(_style("".join(run.name for run in runs))):
         figure = _figure(1.95)
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-        width, longest = _WIDTH / len(drawn), max(len(run.name) for run, _ in drawn)
+        width, longest = _WIDTH / len(drawn), max(len(_cut(run.name)) for run, _ in drawn)
         size = max(6.0, min(8.0, width * 72 / (longest * _PER_LETTER)))  # of the titles, to keep each on one line
         lows, highs = [], []
         for panel, (run, curve), colour in zip(panels, drawn, COLOURS * len(drawn), strict=False):
@@ -63,7 +64,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
                     highs.append(value)
             lows += [min(curve.train), min(curve.validation)]
             highs += [max(curve.validation), sorted(curve.train)[len(curve.train) // 2]]
-            panel.set_title(_wrapped(run.name, size, width), fontsize=size)
+            panel.set_title(_wrapped(_cut(run.name), size, width), fontsize=size)
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         room = (max(highs) - min(lows)) * 0.1
@@ -87,7 +88,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
     del names[MOST_GENRES:]
     rows = range(len(names))
     with mpl.rc_context(_style("".join([*names, *(run.name for run in runs)]))):
-        figure = _figure(0.85 + 0.105 * len(names))
+        figure = _figure(0.85 + 0.105 * max(len(names), 2))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.35, 1))
         chance = [best.share(name) for name in names]
         left.barh(rows, chance, color="#dddddd", height=0.75, label="chance")
@@ -106,7 +107,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         tuned, colour = _values(best, names, "tuned_f1"), COLOURS[list(runs).index(best) % len(COLOURS)]
         right.barh([row + 0.2 for row in rows], tuned, height=0.35, color=colour, label="at tuned thresholds")
         right.set_xlim(0, 1)
-        right.set_xlabel(_wrapped(f"F1 of {best.name}", 7.5, _WIDTH / 3))
+        right.set_xlabel(_wrapped(f"F1 of {_cut(best.name)}", 7.5, _WIDTH / 3))
         _legend_below(figure, (left, right))
         return _png(figure)
 
@@ -116,15 +117,20 @@ def _legend_below(figure: Figure, panels: Sequence[Any]) -> list[Any]:
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    labels = [_wrapped(label, 6.5, _WIDTH) for label in handles]
-    widths = sorted((28 + 6.5 * _PER_LETTER * max(map(len, label.split("\n"))) for label in labels), reverse=True)
+    labels = [_cut(label) for label in handles]
+    widths = sorted((28 + 6.5 * _PER_LETTER * len(label) for label in labels), reverse=True)
     columns = max((count for count in range(1, 7) if sum(widths[:count]) < _WIDTH * 72), default=1)
-    place = {"loc": "outside lower center", "ncols": min(len(labels), columns)}
+    columns = min(len(labels), columns)
+    more = -(-len(labels) // columns) - 1
+    figure.set_figheight(figure.get_figheight() + more * _LINE)  # the panels keep their height
+    place = {"loc": "outside lower center", "ncols": columns}
     return figure.legend(handles.values(), labels, frameon=False, fontsize=6.5, **place).legend_handles
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    """Shorten a name in its middle: names of runs may differ at their ends only."""
+    half = _LONGEST // 2
+    return name if len(name) <= _LONGEST else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _wrapped(name: str, size: float, width: float) -> str:

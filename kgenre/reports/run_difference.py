@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
@@ -70,26 +70,39 @@ def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[st
 
     With plain 95 % intervals, two equally good models differ in one of 14 genres in half of all tests. These intervals
     keep the false discovery rate at 5 %: Benjamini and Hochberg (1995), with the intervals of Benjamini and Yekutieli
-    (2005), from the standard error of the resamples.
+    (2005), from the standard error of the resamples. As average precision is a mean over the films that have the genre,
+    often few, the quantiles are those of Student's t: with the normal distribution's, two equally good models differed
+    in one of 14 genres of 300 films in a ninth of simulated tests.
     """
+    from scipy.stats import t
+
     true, pair = _on_common_films(first, second)
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, tuple[float, float, int]] = {}
     for genre in genres:
         column = [first.genre_names.index(genre)]
+        freedom = int(true[:, column].sum()) - 1
+        if freedom < 1:
+            found[genre] = math.nan, math.nan, 1
+            continue
         values = [multilabel_metrics(true[:, column], prob[:, column]) for prob in pair]
         rounds = [bootstrap_metrics(true[:, column], prob[:, column], pooled=False) for prob in pair]
         error = np.nanstd(rounds[0]["map"] - rounds[1]["map"], ddof=1)
-        found[genre] = values[0]["map"] - values[1]["map"], float(error)
-    width = _discovery_width([abs(value) / error for value, error in found.values() if error])
-    return {genre: Difference(value, value - width * e, value + width * e) for genre, (value, e) in found.items()}
+        found[genre] = values[0]["map"] - values[1]["map"], float(error), freedom
+    level = _discovery_level(
+        [2 * t.sf(abs(value) / error, freedom) for value, error, freedom in found.values() if error > 0]
+    )
+    differences = {}
+    for genre, (value, error, freedom) in found.items():
+        half = error * float(t.isf(level / 2, freedom))
+        differences[genre] = Difference(value, value - half, value + half)
+    return differences
 
 
-def _discovery_width(sizes: Sequence[float]) -> float:
-    """Return the half-width of the intervals, given the ``sizes`` of all differences; both in standard errors."""
-    normal, rate = NormalDist(), 1 - LEVEL
-    p = sorted(2 * normal.cdf(-size) for size in sizes)
-    discoveries = max((k for k in range(1, len(p) + 1) if p[k - 1] <= rate * k / len(p)), default=1)
-    return normal.inv_cdf(1 - rate * discoveries / max(len(p), 1) / 2)
+def _discovery_level(p_values: Sequence[float]) -> float:
+    """Return the share of intervals that may miss their value, for each of them, so that 5 % of the discoveries do."""
+    p = sorted(p_values)
+    discoveries = max((k for k in range(1, len(p) + 1) if p[k - 1] <= (1 - LEVEL) * k / len(p)), default=1)
+    return (1 - LEVEL) * discoveries / max(len(p), 1)
 
 
 def _difference(name: str, values: Sequence[dict[str, float]], rounds: Sequence[dict[str, np.ndarray]]) -> Difference:

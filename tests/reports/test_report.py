@@ -21,6 +21,7 @@ from markdown_it import MarkdownIt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from scipy.stats import false_discovery_control
+from scipy.stats import t as student_t
 
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
@@ -48,7 +49,7 @@ from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import (
     Difference,
-    _discovery_width,
+    _discovery_level,
     baseline_difference,
     genre_differences,
     random_order,
@@ -289,8 +290,9 @@ def test_genre_differences_are_corrected_for_multiple_tests(runs):
     rounds = [
         bootstrap_metrics(r.predictions.true[:, column], r.predictions.prob[:, column])["map"] for r in (good, poor)
     ]
-    error = np.std(rounds[0] - rounds[1], ddof=1)
-    assert one.high - one.low == pytest.approx(2 * 1.960 * error, rel=1e-3)
+    error, positives = np.std(rounds[0] - rounds[1], ddof=1), good.support("Drama")
+    assert one.high - one.low == pytest.approx(2 * student_t(positives - 1).isf(0.025) * error)
+    assert one.high - one.low > 2 * 1.96 * error, "few films have the genre"
     assert of_three.high - of_three.low >= one.high - one.low
     for sizes, found in (
         ((2.2, 1.0, 0.5, 0.1), 0),
@@ -299,10 +301,12 @@ def test_genre_differences_are_corrected_for_multiple_tests(runs):
         ((3.5, 2.6, 2.4, 2.2), 4),
         ((2.0,), 1),
     ):
-        width = _discovery_width(sizes)
-        assert sum(size > width for size in sizes) == found
-        adjusted = false_discovery_control([2 * NormalDist().cdf(-size) for size in sizes])
-        assert (adjusted < 0.05).sum() == found, "as SciPy has it"
+        p = [2 * NormalDist().cdf(-size) for size in sizes]
+        assert sum(value < _discovery_level(p) for value in p) == found
+        assert (false_discovery_control(p) < 0.05).sum() == found, "as SciPy has it"
+    nobody = genre_differences(good, poor, ["N/A", "Drama"])
+    assert nobody["N/A"].verdict == "level"
+    assert nobody["Drama"] == one, "a genre that no common test film has is not a comparison"
 
 
 def test_limited_epochs_are_mentioned(runs):
