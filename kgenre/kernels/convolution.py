@@ -80,7 +80,8 @@ def _jax_convolution() -> Any:
 
     def convolution(pictures: Any, kernel: Any, strides: _Pair, padding: str) -> Any:
         result = jax.eval_shape(lambda p, k: convolved(p, k, strides, padding), pictures, kernel)
-        if result.shape[1] < kernel.shape[0] or result.shape[2] < kernel.shape[1]:
+        is_small = result.shape[1] < kernel.shape[0] or result.shape[2] < kernel.shape[1]
+        if is_small or result.shape[0] == 0:  # the sum over films begins with one
             return _as_product(pictures, kernel, result.shape[1:3], strides, padding)
         return by_films(pictures, kernel, strides, padding)
 

@@ -64,6 +64,16 @@ def test_same_as_keras(films, sides, size, strides, padding):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="the others take Keras's")
+def test_gradient_of_no_films_is_zero():
+    import jax
+
+    pictures, kernel = arrays(0, 5, 4, (3, 2))
+    slopes = jax.grad(lambda p, k: convolution(p, k, (1, 1), "same").sum(), (0, 1))(pictures, kernel)
+    assert [slope.shape for slope in slopes] == [pictures.shape, kernel.shape]
+    assert not slopes[1].any()
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="the others take Keras's")
 def test_gradient_of_a_gradient():
     """A gradient penalty needs it."""
     import jax
