@@ -55,11 +55,18 @@ def masked_lstm(
         direction, ((B, H), (B, H)); of the dtype of ``inputs``.
 
     Raises:
-        NotImplementedError: there is no faster kernel for this backend or device, or `keras_only` is active.
+        NotImplementedError: there is no faster kernel for this backend, device, dtype or shape of the mask, or
+            `keras_only` is active.
     """
     leave_to_keras_unless("jax", "tensorflow")
     import keras
 
+    if (dtype := keras.backend.standardize_dtype(inputs.dtype)) not in ("float32", "bfloat16", "float16"):
+        raise NotImplementedError(dtype)
+    if mask is not None:
+        if len(mask.shape) != 2:
+            raise NotImplementedError(f"a mask of shape {tuple(mask.shape)}")
+        mask = keras.ops.cast(mask, "bool")
     if keras.backend.backend() == "jax":
         from kgenre.kernels.masked_lstm_jax import masked_lstm as compute
     else:

@@ -81,7 +81,7 @@ def _recur(inputs: Any, valid: Any, products: tuple[Products, Products]) -> tupl
 
 def _recur_forward(inputs: Any, valid: Any, products: tuple[Products, Products]) -> tuple[tuple[Pair, Pair], Any]:
     total, batch, features = inputs.shape
-    steps = jnp.max(jnp.where(valid, jnp.arange(1, total + 1)[:, None, None], 0))
+    steps = jnp.max(jnp.where(valid, jnp.arange(1, total + 1)[:, None, None], 0), initial=0)  # a batch may be empty
 
     def step(number: Any, carry: Any) -> Any:
         after = []

@@ -115,6 +115,30 @@ def test_dropout_only_in_training_and_new_each_time(words):
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("given", ["integers", "float64", "mask of integers", "mask with a third axis"])
+def test_inputs_and_masks_of_other_kinds(words, given):
+    """A kernel would round integers' outputs to integers, and compute float64 in float32."""
+    x, mask = map(ops.convert_to_tensor, words)
+    if given == "integers":
+        x = ops.cast(5 * x, "int32")
+    elif "mask" in given:
+        mask = ops.cast(mask, "int32") if "integers" in given else mask[..., None]
+    options = {"dtype": "float64"} if given == "float64" else {}
+    kinds = [functools.partial(kind, **options) for kind in (Bidirectional, keras.layers.Bidirectional)]
+    ours, keras_own = (layer(kind, (0.0, 0.0), **options) for kind in kinds)
+    got, want = (ops.convert_to_numpy(made(x, mask=mask)) for made in (ours, keras_own))
+    assert got.dtype == want.dtype
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-12 if got.dtype == "float64" else 1e-6)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel: Keras computes it itself")
+def test_no_sequences(words):
+    x, mask = words
+    assert tuple(layer(Bidirectional, (0.0, 0.0))(x[:0], mask=mask[:0]).shape) == (0, T, 2 * H)
+
+
 def test_options_without_a_kernel_are_computed_by_keras(words):
     x, mask = words
     same = [layer(kind, (0.0, 0.0), activation="relu") for kind in (Bidirectional, keras.layers.Bidirectional)]
