@@ -231,6 +231,7 @@ def _load_weights(module: Any, films: Any, members: Sequence[_Member], method: s
                     "only combine networks that are built and used as in GenreClassifier."
                 )
         network.set_weights(trained.model.get_weights())
+        trained.mirror = module.mirror  # the weights are fitted to what the fused model will compute
         prob, has_input = _validation_predictions(trained, films)
         evidence.append(np.where(has_input[:, None], np.log(prob) - np.log1p(-prob) - prior, 0))
     kinds = [tuple(tensor.name for tensor in network.inputs) for network in networks]

@@ -63,6 +63,17 @@ def test_weights_are_fitted_on_films_that_have_the_input(monkeypatch):
     assert has_input.tolist() == [False, True, False, True]
 
 
+def test_weights_are_fitted_to_what_the_fused_model_computes(poster_run, tmp_path):
+    """The fused model mirrors posters for all its networks if one of them does."""
+    checkpoint = read_checkpoint(find_checkpoint(poster_run))
+    checkpoint.state["model"]["hyperparameters"]["mirror"] = True
+    twin = write_checkpoint(checkpoint, tmp_path / "step=000001")
+    assert main(["fuse", str(poster_run), str(twin), "--root", str(tmp_path)]) == 0
+    arrays = read_checkpoint(find_checkpoint(tmp_path / "fused" / "version_0")).weights
+    [weights] = [array for name, array in arrays.items() if name.endswith(".weight") and array.shape == (2, 10)]
+    np.testing.assert_allclose(*weights, rtol=1e-3, err_msg="the same network twice")
+
+
 def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     same = ["--config", str(poster_run / "config.yaml"), "--seed_everything", "1", "--trainer.name", "other"]
     assert fit(tmp_path, *same) == 0
