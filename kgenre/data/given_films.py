@@ -87,8 +87,9 @@ def _warn_about_unknown_words(tokens: npt.NDArray[np.int32]) -> None:
     for count, those in zip(words, known, strict=True):
         if 4 * those < count:
             _log.warning(
-                "The model knows only %d of the overview's %d words (is it in another language?), so its prediction "
+                "The model knows only %d of the overview's %d %s (is it in another language?), so its prediction "
                 "says little about this film.",
                 those,
                 count,
+                "word" if count == 1 else "words",
             )

@@ -754,7 +754,7 @@ def test_encode_warns_about_unused_inputs(state, sample, caplog):
 
 
 @pytest.mark.parametrize(
-    ("text", "known"), [("Ein Schiff im All, ship.", 1), ("xyz zyx", 0), ("A ship in space", None)]
+    ("text", "known"), [("Ein Schiff im All, ship.", 1), ("xyz zyx", 0), ("Schiff", 0), ("A ship in space", None)]
 )
 def test_encode_warns_about_mostly_unknown_words(state, caplog, text, known):
     films = FilmData(posters=False)
@@ -762,7 +762,8 @@ def test_encode_warns_about_mostly_unknown_words(state, caplog, text, known):
     with caplog.at_level(logging.WARNING, "kgenre"):
         films.load_state_dict({**state, "posters": False, "overviews": True, "vocabulary": vocabulary})
         films.encode(overviews=[text])
-    said = f"knows only {known} of the overview's {len(text.split())} words"
+    words = len(text.split())
+    said = f"knows only {known} of the overview's {words} {'word' if words == 1 else 'words'} (is"
     assert said in caplog.text if known is not None else "overview's" not in caplog.text
 
 
