@@ -19,6 +19,7 @@ _OMITTED: tuple[str, ...] = (
 )
 _OMITTED += ("model.learning_rate", "data.batch_size", "trainer.max_epochs", "data.posters", "data.overviews")
 _OMITTED += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler", "barebones", "log_every_n_steps"))
+_OMITTED += ("trainer.enable_progress_bar", "trainer.enable_model_summary")
 _MAX_LISTED = 6  # options to list per run
 _GROUP = re.compile(r"^(model|trainer|data)\.")
 

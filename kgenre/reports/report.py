@@ -239,5 +239,5 @@ def _made_with(runs: Sequence[Run]) -> str:
         )
         parts.setdefault(how, []).append(run.name)
     repeatable = all((run.trained_in / "config.yaml").exists() for run in runs)  # a run started from Python has none
-    again = " To repeat a run: kgenre fit --config RUN/config.yaml." if repeatable else ""
+    again = " To train a model again: kgenre fit --config RUN/config.yaml." if repeatable else ""
     return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + f".{again}"

@@ -111,7 +111,8 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     chance = baseline_difference(run, FrequencyBaseline.key, "tuned_f1_micro")
     if chance is not None and chance.verdict != "better":
         guess = numbers.of(run, "test/baseline_frequency/tuned_f1_micro")
-        how = "no better than" if chance.verdict == "level" else "worse than"
+        higher = "not significantly better than" if chance.value > 0 else "no better than"
+        how = higher if chance.verdict == "level" else "worse than"
         text += f" That micro-F1 is {how} what the genre frequencies reach with a tuned threshold ({guess})."
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
     if abs(expected - there) > 0.1 * there and _more_than_chance(run):

@@ -131,8 +131,8 @@ def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> lis
         who, them = listed(names), "them" if len(names) > 1 else "it"
         if loss == "level":
             text = f"The loss of {best.name} does not differ significantly from that of {who}"
-            after = {"level": "and neither does its mAP", "better": f"but it ranks better (mAP) than {them}"}
-            after["worse"] = f"but ranks worse (mAP) than {them}: which is better depends on the purpose"
+            after = {"level": "and neither does its mAP", "better": f"but {best.name} ranks better (mAP) than {them}"}
+            after["worse"] = f"but {best.name} ranks worse (mAP) than {them}: which is better depends on the purpose"
         else:
             how, same, other = ("lower", "better", "worse") if loss == "better" else ("higher", "worse", "better")
             # The best of all has a higher loss only on a part of its films, those of a run that was tested on fewer.

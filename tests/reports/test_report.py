@@ -737,6 +737,15 @@ def test_surprising_numbers_are_explained(runs, report):
     higher = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] + 0.01}
     said = [thresholds(dataclasses.replace(run, metrics=metrics), Numbers()) for metrics in (lower, higher)]
     assert ["partly a matter of luck" in text for text in said] == [True, False]
+    base = "test/difference/baseline_frequency/tuned_f1_micro"
+    for value, low, high, how in (
+        (0.1, -0.01, 0.2, "not significantly better than"),
+        (0.0, -0.1, 0.1, "no better than"),
+        (-0.1, -0.2, -0.01, "worse than"),
+    ):
+        compared = {base: value, f"{base}/low": low, f"{base}/high": high}
+        text = thresholds(dataclasses.replace(run, metrics=run.metrics | compared), Numbers())
+        assert f"That micro-F1 is {how} what the genre frequencies reach" in text
     for file in ("report.md", "report.html"):
         text = (report / file).read_text()
         assert all(word in text for word in ("Brier: ", "ROC AUC: ", "mAP: ", "Calibration error (ECE): "))
@@ -1026,6 +1035,9 @@ def test_best_run_may_be_worse_on_the_films_that_both_were_tested_on(runs):
     assert said(-0.1, 0.1) == ["good has a significantly lower loss than other, and ranks better (mAP)."]
     lower = "good has a significantly lower loss than other, but ranks worse (mAP) than it"
     assert said(-0.1, -0.1) == [f"{lower}: which is better depends on the purpose."]
+    level = "The loss of good does not differ significantly from that of other, but good ranks"
+    assert said(0.0, -0.1) == [f"{level} worse (mAP) than it: which is better depends on the purpose."]
+    assert said(0.0, 0.1) == [f"{level} better (mAP) than it."]
 
 
 def test_unusable_folders_are_refused(runs, films, tmp_path, capsys):
