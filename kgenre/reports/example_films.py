@@ -104,7 +104,8 @@ def example_films(
         if table is not None and film_id in rows:
             overview, path = shortened(table.overviews[rows[film_id]]), table.poster_paths[rows[film_id]]
             poster = _poster(path)
-        films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses), path))
+        title = shortened(first.titles[at])  # an unclosed quote in a table makes a title of all that follows
+        films.append(Film(film_id, title, kind, truth, overview, poster, tuple(guesses), path))
     return films
 
 

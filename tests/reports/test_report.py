@@ -798,6 +798,15 @@ def test_explained_film_in_every_format(films):
     assert to_pdf([block]).count(b"/Subtype /Image") == 1, "the same picture twice is kept once"
 
 
+def test_a_title_as_long_as_a_book_fits_on_a_page(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 1.0)])
+    titles = ("word " * 5000, *run.predictions.titles[1:])
+    long = dataclasses.replace(run, predictions=dataclasses.replace(run.predictions, titles=titles))
+    [film] = example_films([long], [(run.predictions.ids[0], "")], explain=False)
+    assert film.title.endswith("word …")
+    assert to_pdf([Films((film,))])
+
+
 def test_words_of_an_example_have_no_punctuation():
     words = (("His", 0.1), ("father.", 0.9), ("“high,", 0.8), ("—", 0.7), ("sci-fi", 0.6), ("Father", 0.5))
     guess = Guess("text", (("Drama", 0.8, True),), None, words)
