@@ -36,6 +36,11 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         {'a': 'loss focal', 'b': 'loss asymmetric'}
     """
     every = {name: _flat(config) for name, config in configs.items()}
+    if not all("trainer" in config for config in configs.values()):  # of a run started from Python, no more is known
+        every = {
+            name: {key: value for key, value in options.items() if key.startswith(("model.", "data."))}
+            for name, options in every.items()
+        }
     keys = dict.fromkeys(key for options in every.values() for key in options)
     differing = [key for key in keys if len({repr(options.get(key)) for options in every.values()}) > 1]
     described = {}

@@ -695,6 +695,10 @@ def test_differing_options_are_listed(runs, undrawn):
         "b": "loss weighted_binary_crossentropy",
     }
     assert differing_options({"a": plain.config, "c": plain.config}) == {}
+    model = {"class_path": "kgenre.models.genre_classifier.GenreClassifier", "init_args": {"network": "poster_resnet"}}
+    in_python = {"model": model, "data": run.config["data"]}
+    unlike = {"a": "network poster_cnn, loss weighted_binary_crossentropy", "p": "network poster_resnet"}
+    assert differing_options({"a": weighted.config, "p": in_python}) == unlike, "of the rest nothing is known"
     text = to_markdown(report_blocks([plain, weighted], Numbers(), 0, False))[0]
     assert "Options that differ. a: loss binary" in text
     assert "The training loss of b is weighted\\_binary\\_crossentropy, on another scale" in text
