@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import itertools
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -16,11 +15,12 @@ from kgenre.data.formats.text_encoding import ENDS_IN_A_LETTER, SAVE_AS_UTF8, is
 # A field of a film table spans a handful of lines. Far more means that a closing quote is missing, so that the films
 # after it would silently become part of one overview.
 MAX_LINES_OF_A_ROW = 100
+# A line that is read after the last one: a row of its own, or part of a field if a quote was never closed.
+_END = "\0end of file\0"
 
 NumberedRow = tuple[int, dict[str, str] | None]
 
 
-@functools.lru_cache(maxsize=4096)  # called for every field of every row
 def column_key(column: str) -> str:
     """A column name reduced for comparison: case-folded, without spaces, underscores and a stray "$" at the end.
 
@@ -40,10 +40,8 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
         FilmDataError: the header is neither UTF-8 nor Windows-1252 text, or not CSV.
     """
     with open_csv(path, errors="surrogateescape") as file:
-        delimiter = _delimiter(path, skip_lines)
-        lines = _remembered(itertools.islice(file, skip_lines, None), [])
         try:
-            names = [name.strip() for name in next(_reader(lines, delimiter), [])]
+            names = [name.strip() for name in next(_reader(file, skip_lines), [])]
         except csv.Error as error:
             raise FilmDataError(f"{path}, line {skip_lines + 1} is not valid CSV ({error}).") from error
     # Only the header matters here: the layout's reader deals with rows in another encoding.
@@ -68,39 +66,34 @@ def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
             the file ends inside a quote: it is truncated.
     """
     with open_csv(path, encoding) as file:
-        delimiter = _delimiter(path)
-        lines: list[str] = []  # of the row being read
-        last_row: list[str] = []
-        reader = _reader(_remembered(file, lines), delimiter)
+        names: list[str] = []
         line = 0
         try:
-            names = [name.strip() for name in next(reader, [])]
-            if twice := next((name for name in names if name and names.count(name) > 1), ""):
-                raise FilmDataError(f"{path}: the column {twice} appears twice. Delete or rename one of them.")
-            line = reader.line_num
-            lines.clear()
+            reader = _reader(file, end=(_END,))
             for fields in reader:
                 first_line, line = line + 1, reader.line_num
-                last_row = lines.copy()
-                lines.clear()
-                if line - first_line > MAX_LINES_OF_A_ROW:
+                if fields == [_END]:
+                    return
+                ends_in_a_quote = bool(fields) and fields[-1].endswith(_END)
+                last_line = line - ends_in_a_quote
+                if last_line - first_line > MAX_LINES_OF_A_ROW:
                     raise FilmDataError(
-                        f"{path}: a row begins on line {first_line} and ends on line {line}. "
+                        f"{path}: a row begins on line {first_line} and ends on line {last_line}. "
                         f'Close the quote (") that was opened near line {first_line}.'
                     )
-                if not any(field.strip() for field in fields):
-                    continue
-                whole = len(fields) == len(names)
-                yield (
-                    first_line,
-                    {n: f.strip() for n, f in zip(names, fields, strict=True)} if whole else None,
-                )
-            if _ends_inside_a_quote(last_row, delimiter):
-                first_line = line + 1 - len(last_row)
-                raise FilmDataError(
-                    f"{path} is truncated: it ends inside a quoted field of the row that begins on line {first_line}. "
-                    f"Get the whole file, or delete everything from line {first_line} on."
-                )
+                if ends_in_a_quote:
+                    raise FilmDataError(
+                        f"{path} is truncated: it ends inside a quoted field of the row that begins on line "
+                        f"{first_line}. Get the whole file, or delete everything from line {first_line} on."
+                    )
+                fields = [field.strip() for field in fields]
+                if first_line == 1:
+                    names = fields
+                    if twice := next((name for name in names if name and names.count(name) > 1), ""):
+                        raise FilmDataError(f"{path}: the column {twice} appears twice. Delete or rename one of them.")
+                elif any(fields):
+                    is_whole = len(fields) == len(names)
+                    yield first_line, dict(zip(names, fields, strict=True)) if is_whole else None
         except csv.Error as error:
             raise FilmDataError(f"{path}, line {line + 1} is not valid CSV ({error}).") from error
         except UnicodeDecodeError as error:
@@ -113,25 +106,25 @@ def with_column_keys(path: Path, rows: Iterable[NumberedRow]) -> Iterator[Number
     Raises:
         FilmDataError: columns of the file ``path``, such as "Genres" and "GENRES", have the same key, and none is it.
     """
-    is_checked = False
+    name_of: dict[str, str] = {}  # by key; all rows have the same columns
     for number, row in rows:
         if row is not None:
-            if not is_checked:
-                _check_keys(path, row)
-                is_checked = True
-            row = {column_key(n): text for n, text in row.items() if n == column_key(n) or column_key(n) not in row}
+            name_of = name_of or _names_by_key(path, row)
+            row = {key: row[name] for key, name in name_of.items()}
         yield number, row
 
 
-def _check_keys(path: Path, names: Collection[str]) -> None:
-    column_of: dict[str, str] = {}
+def _names_by_key(path: Path, names: Collection[str]) -> dict[str, str]:
+    name_of: dict[str, str] = {}
     for name in names:
         key = column_key(name)
-        if key not in names and column_of.setdefault(key, name) != name:
+        other = name_of.setdefault(key, key if key in names else name)
+        if other not in (name, key):
             raise FilmDataError(
-                f"{path}: the columns {column_of[key]} and {name} have the same name, apart from capitals, spaces and "
+                f"{path}: the columns {other} and {name} have the same name, apart from capitals, spaces and "
                 "underscores. Delete or rename one of them."
             )
+    return name_of
 
 
 def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") -> IO[str]:
@@ -144,34 +137,17 @@ def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") ->
         raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
 
 
-def _remembered(file: Iterable[str], lines: list[str]) -> Iterator[str]:
-    for line in file:
-        # Tables that were joined into one file may each begin with a byte-order mark. Read as Windows-1252, it becomes
-        # three letters.
-        line = line.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
-        lines.append(line)
-        yield line
-
-
-def _reader(lines: Iterable[str], delimiter: str, strict: bool = False) -> Any:
-    # In tables written by hand, quotes may follow the blank after a comma.
-    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
-
-
-def _ends_inside_a_quote(lines: list[str], delimiter: str) -> bool:
-    # Only csv's strict mode reports this. It is not used for reading because it also rejects harmless quirks.
-    try:
-        list(_reader(lines, delimiter, strict=True))
-    except csv.Error as error:
-        return "unexpected end of data" in str(error)
-    return False
-
-
-def _delimiter(path: Path, skip_lines: int = 0) -> str:
+def _reader(file: IO[str], skip_lines: int = 0, end: tuple[str, ...] = ()) -> Any:
+    """A csv reader of the lines after the first ``skip_lines`` and then of ``end``."""
     # Where the comma is the decimal sign, spreadsheets save "CSV" with semicolons.
-    with open_csv(path, errors="surrogateescape") as file:
-        header = [file.readline(100_000) for _ in range(skip_lines + 1)][-1]
-    return max(",;\t", key=header.count)
+    header = [file.readline(100_000) for _ in range(skip_lines + 1)][-1]
+    file.seek(0)
+    # Tables that were joined into one file may each begin with a byte-order mark. Read as Windows-1252, it becomes
+    # three letters.
+    lines = (line.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf") for line in file)
+    lines = itertools.chain(itertools.islice(lines, skip_lines, None), end)
+    # In tables written by hand, quotes may follow the blank after a comma.
+    return csv.reader(lines, delimiter=max(",;\t", key=header.count), skipinitialspace=True)
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> FilmDataError:
