@@ -11,13 +11,13 @@ Films to predict are in the same kind of table, without the column ``genres``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import column_key, read_rows, with_column_keys
+from kgenre.data.formats.csv_rows import read_rows, with_column_keys
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import SEPARATORS, genre_separator, joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
@@ -80,16 +80,6 @@ def _genres_in(cell: str, separator: str) -> list[str] | None:
     return None if several or names is None or any(map(_NUMBER.fullmatch, names)) else names
 
 
-def _find_missing_to_predict(header: Sequence[str]) -> list[str]:
-    """Require ``id`` and one of overview, poster or title; a table with genres under another name never fits."""
-    if any("genre" in name.casefold() for name in header):
-        return ["id", "overview"]
-    has = {column_key(name) for name in header}
-    # A title will do: posters may be found by id.
-    missing = [] if "id" in has else ["id"]
-    return missing if {"overview", "poster", "title"} & has else [*missing, "overview"]
-
-
 FILMS = Layout(
     "films.csv",
     "(columns id, title, year, overview, genres joined by |, poster: a relative path)",
@@ -100,7 +90,7 @@ FILMS = Layout(
 UNLABELLED = Layout(
     "unlabelled.csv",
     "(columns id, overview, poster: films to predict)",
-    ("id", "overview"),
+    ("id", "overview|poster|title"),  # a title will do: posters may be found by id
     partial(read, layout="a table without genres"),
-    find_missing=_find_missing_to_predict,
+    labelled=False,
 )

@@ -7,9 +7,6 @@ there are searched for in the folders next to the file, by their file name or by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from kgenre.data.formats.csv_rows import column_key
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import NamedColumns, Rows
@@ -33,15 +30,10 @@ def _with_ids_and_overviews(rows: Rows) -> Rows:
         yield number, row
 
 
-def _find_missing(header: Sequence[str]) -> list[str]:
-    has = set(map(column_key, header))
-    return ["title"] * (not {"id", "title"} & has) + ["genres"] * ("genres" not in has)
-
-
 JSON_FILMS = Layout(
     "films.json",
     "(a list of objects with title, genres as a list, year, overview)",
-    ("title", "genres"),
+    ("title|id", "genres"),
     NamedColumns(
         "the layout of JSON lists",
         parse_genres=_genres_in,
@@ -49,5 +41,4 @@ JSON_FILMS = Layout(
         change=_with_ids_and_overviews,
     ).read,
     kinds=(".json",),
-    find_missing=_find_missing,
 )

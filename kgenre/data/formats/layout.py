@@ -17,12 +17,13 @@ class Layout:
     Args:
         file_name: the name under which the file is published; files with other names fit too.
         about: the file's contents and where the posters are, for messages.
-        columns: the column names that a file must have; unless ``exact``, as `column_key` returns them.
+        columns: the column names that a file must have; unless ``exact``, as `column_key` returns them. Of alternatives,
+            such as "title|id", it must have one.
         read: reads the films in a file; raises `FilmDataError` if it cannot be read, is truncated, or has no films.
         exact: column names must match in case, spaces and underscores too.
         kinds: ".csv" (any other text file too), ".json" (JSONL and Parquet too) or ".hdf5".
         read_part: reads a later part of a split, given the table of its first part; None: ``read`` does.
-        find_missing: returns the names that a header lacks, if these are not simply the missing ones of ``columns``.
+        labelled: whether films have genres; if not, a file with a column named after genres does not fit.
 
     Example:
         >>> Layout("films.csv", "(columns id, genre)", ("id", "genre"), read_films).missing_columns(["ID", "Title"])
@@ -36,11 +37,11 @@ class Layout:
     exact: bool = False
     kinds: tuple[str, ...] = (".csv",)
     read_part: Callable[[Path, FilmTable], FilmTable] | None = None
-    find_missing: Callable[[Sequence[str]], list[str]] | None = None
+    labelled: bool = True
 
     def missing_columns(self, header: Sequence[str]) -> list[str]:
         """The column names of this layout that a header lacks."""
-        if self.find_missing is not None:
-            return self.find_missing(header)
         has = set(header if self.exact else map(column_key, header))
-        return [name for name in self.columns if name not in has]
+        if not self.labelled and any("genre" in name.casefold() for name in header):
+            has = set()
+        return [names.partition("|")[0] for names in self.columns if has.isdisjoint(names.split("|"))]
