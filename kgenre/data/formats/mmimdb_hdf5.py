@@ -12,6 +12,7 @@ import io
 import json
 import pickle
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.mmimdb import PARTS
 from kgenre.data.formats.unpacked_posters import unpacked_posters
-from kgenre.data.packed_columns import PackedTexts, PosterPaths
+from kgenre.data.packed_columns import PosterPaths
 from kgenre.data.poster_decoding import encoded_picture
 
 FILE_NAME = "multimodal_imdb.hdf5"
@@ -58,26 +60,23 @@ def read(path: Path) -> FilmTable:
             split = _split(file, ids)
             posters = _posters(path, ids, file["images"])
             words = _words(path.with_name("metadata.npy"))
-            overviews = (
-                [" ".join(words.get(int(n), "") for n in text) for text in file["sequences"][...]] if words else []
-            )
+            texts = file["sequences"][...]
+            overviews = [" ".join(words[number] for number in map(int, text) if number in words) for text in texts]
         except FilmDataError:  # a ValueError, but not about this file
             raise
         except (KeyError, ValueError, TypeError) as error:
             raise FilmDataError(f"{path} is not {FILE_NAME} as MM-IMDb's scripts write it ({error}).") from error
     if len(set(ids)) < len(ids) or genres.shape != (len(ids), len(names)):
         raise FilmDataError(f"{path} has {len(ids)} ids for genres of shape {genres.shape}. Get the whole file.")
-    notes = () if words else (f"There is no metadata.npy next to {path.name}: its films have no overviews.",)
-    return FilmTable(
-        ids=PackedTexts(ids),
-        titles=PackedTexts(("",) * len(ids)),
-        years=(None,) * len(ids),
-        overviews=PackedTexts(overviews or ("",) * len(ids)),
-        genres=genres,
-        genre_names=names,
+    films = GatheredFilms[tuple[str, ...]](path)
+    for film_id, has, overview in zip(ids, genres, overviews, strict=True):
+        films.add(film_id, genres=tuple(compress(names, has)), overview=overview)
+    return films.table(
+        tuple,
+        names,
         poster_paths=PosterPaths(posters / f"{film_id}.png" for film_id in ids),
         source=f"MM-IMDb's HDF5 file, {path}",
-        notes=notes,
+        notes=() if words else (f"There is no metadata.npy next to {path.name}: its films have no overviews.",),
         root=posters,
         split=split,
     )
