@@ -145,9 +145,9 @@ def _reader(file: IO[str], skip_lines: int = 0, end: tuple[str, ...] = ()) -> An
     # Tables that were joined into one file may each begin with a byte-order mark. Read as Windows-1252, it becomes
     # three letters.
     lines = (line.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf") for line in file)
-    lines = itertools.chain(itertools.islice(lines, skip_lines, None), end)
+    rest = itertools.chain(itertools.islice(lines, skip_lines, None), end)
     # In tables written by hand, quotes may follow the blank after a comma.
-    return csv.reader(lines, delimiter=max(",;\t", key=header.count), skipinitialspace=True)
+    return csv.reader(rest, delimiter=max(",;\t", key=header.count), skipinitialspace=True)
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> FilmDataError:

@@ -17,8 +17,8 @@ class Layout:
     Args:
         file_name: the name under which the file is published; files with other names fit too.
         about: the file's contents and where the posters are, for messages.
-        columns: the column names that a file must have; unless ``exact``, as `column_key` returns them. Of alternatives,
-            such as "title|id", it must have one.
+        columns: the column names that a file must have; unless ``exact``, as `column_key` returns them. "title|id"
+            means one of the two.
         read: reads the films in a file; raises `FilmDataError` if it cannot be read, is truncated, or has no films.
         exact: column names must match in case, spaces and underscores too.
         kinds: ".csv" (any other text file too), ".json" (JSONL and Parquet too) or ".hdf5".
