@@ -1,6 +1,8 @@
-"""The one error of this package that a user can cause and fix."""
+"""The one error of this package that a user can cause and fix, and lists of names in its messages."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from kgenre.users_code import ShortTraceback
 
@@ -11,3 +13,9 @@ class FilmDataError(ShortTraceback, ValueError):
     The message is one or two lines: what was received, and what to give instead. A command line prints it as
     it is, without a traceback.
     """
+
+
+def shortened_list(names: Iterable[object], most: int = 8) -> str:
+    """The first ``most`` names for a message, joined by commas, on one line; long names are cut."""
+    texts = [" ".join(str(name).split())[:60] for name in names]
+    return (", ".join(texts[:most]) + (", ..." if len(texts) > most else "")) or "nothing"

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation
-from kgenre.data.batches import FilmBatches, FilmTensors
+from kgenre.data.batches import FilmBatches
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_arguments import check_film_arguments
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.films_in_use import FilmsInUse
+from kgenre.data.films_in_use import FilmsInUse, select_films, summarize_left_out
+from kgenre.data.formats import read_films
+from kgenre.data.genres import check_genres, map_to_known_genres
 from kgenre.data.given_films import encode_given
 from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
@@ -27,13 +29,6 @@ from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split, refuse_other_films
 from kgenre.data.text_words import word_split_advice
-from kgenre.data.usable_films import (
-    PosterOptions,
-    UsableFilms,
-    read_film_table,
-    select_usable_films,
-    summarize_left_out,
-)
 from kgenre.training.data_module import DataModule
 
 _log = logging.getLogger("kgenre")
@@ -180,7 +175,7 @@ class FilmData(DataModule):
             self._films = self._read(stage)
             _log.info("%s", self.description)
         elif stage != "predict":
-            refuse_other_films(self.trainer, self._kept, stage, self._films.usable.films)
+            refuse_other_films(self.trainer, self._kept, stage, self._films.films)
 
     def _folder(self) -> str | os.PathLike[str]:
         if self.path is not None:
@@ -194,23 +189,39 @@ class FilmData(DataModule):
             _log.warning("augment has no effect: it changes posters, and none are read (posters=False).")
         # Films to predict may be anything: those that cannot be read are logged and left out, however many.
         most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
-        options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
-        genre_names = self._kept.genre_names if self._kept else None
-        films = read_film_table(self._folder(), self.format, genre_names, labelled=stage != "predict")
-        if stage != "predict":
-            refuse_other_films(self.trainer, self._kept, stage, films)
-        usable = select_usable_films(films, options if self.posters else None, self.overviews)
-        if usable.left_out:
-            _log.warning("Left out (%d): %s.", len(usable.left_out), summarize_left_out(usable.left_out))
-        split = None if stage == "predict" else self._draw_split(usable, to_test=stage == "test")
+        films = self._read_table(stage)
+        found = select_films(
+            films,
+            self.posters,
+            self.overviews,
+            self.image_size,
+            self.resize,
+            self.poster_table,
+            most_bad,
+            self._may_lack,
+        )
+        if found.left_out:
+            _log.warning("Left out (%d): %s.", len(found.left_out), summarize_left_out(found.left_out))
+        split = None if stage == "predict" else self._draw_split(found, to_test=stage == "test")
         vectorizer, tokens = self._vectorizer, None
         if self.overviews:
             if vectorizer is None:
-                split = split or self._draw_split(usable, to_test=False)
-                vectorizer = self._learned_vectorizer(usable.table, split.restrict(usable.rows))
-            tokens = encoded(usable.table.overviews, vectorizer)
-        tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)
-        return FilmsInUse(usable, tensors, vectorizer, split, to_predict=stage == "predict")
+                split = split or self._draw_split(found, to_test=False)
+                vectorizer = self._learned_vectorizer(found.table, split.restrict(found.rows))
+            tokens = encoded(found.table.overviews, vectorizer)
+        return replace(found, vectorizer=vectorizer, tokens=tokens, whole_split=split, to_predict=stage == "predict")
+
+    def _read_table(self, stage: str) -> FilmTable:
+        """Read the films, log the notes about them, and refuse those that do not fit the stage."""
+        films = read_films(self._folder(), self.format)
+        notes = films.notes if stage == "predict" else (*check_genres(films), *films.notes)
+        if self._kept:
+            films = map_to_known_genres(films, self._kept.genre_names)
+        for note in notes:
+            _log.warning("%s", note)
+        if stage != "predict":
+            refuse_other_films(self.trainer, self._kept, stage, films)
+        return films
 
     def _learned_vectorizer(self, table: FilmTable, split: Split) -> OverviewVectorizer:
         """Learn the vocabulary, from the training films only."""
@@ -224,12 +235,12 @@ class FilmData(DataModule):
     def _may_lack(self) -> bool:
         return self.incomplete == "keep" and self.posters and self.overviews
 
-    def _draw_split(self, usable: UsableFilms, to_test: bool) -> Split:
-        if self._kept and self._kept.split and not self._kept.has_none_of(usable.films):
+    def _draw_split(self, films: FilmsInUse, to_test: bool) -> Split:
+        if self._kept and self._kept.split and not self._kept.has_none_of(films.films):
             self._restore_arguments(self._kept.arguments, _OF_SPLIT)
         fractions = self.val_fraction, self.test_fraction
         return choose_split(
-            usable.films, usable.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
+            films.films, films.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
         )
 
     @property
@@ -249,17 +260,17 @@ class FilmData(DataModule):
     @property
     def table(self) -> FilmTable:
         """The films that are used; ``index`` in a batch refers to its rows."""
-        return self._in_use.usable.table
+        return self._in_use.table
 
     @property
     def bad_posters(self) -> tuple[LeftOut, ...]:
         """Films whose poster is missing or bad; with ``incomplete="keep"`` they may be used without a poster."""
-        return self._in_use.usable.bad_posters
+        return self._in_use.bad_posters
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """All films that are left out, with the reason."""
-        return self._in_use.usable.left_out
+        return self._in_use.left_out
 
     @property
     def split(self) -> Split:
@@ -267,9 +278,9 @@ class FilmData(DataModule):
         films = self._in_use
         if films.split is not None:
             return films.split
-        whole = self._draw_split(films.usable, to_test=False)  # the films were read for prediction, without a split
+        whole = self._draw_split(films, to_test=False)  # the films were read for prediction, without a split
         self._films = replace(films, whole_split=whole)
-        return whole.restrict(films.usable.rows)
+        return whole.restrict(films.rows)
 
     @property
     def genre_names(self) -> tuple[str, ...]:
@@ -284,8 +295,8 @@ class FilmData(DataModule):
     @property
     def posters_key(self) -> str:
         """A key that identifies the posters of `table` and how they are read; "" without posters."""
-        usable = self._in_use.usable
-        return poster_key(usable.poster_files.take(usable.rows), self.image_size, self.resize) if self.posters else ""
+        films = self._in_use
+        return poster_key(films.poster_files.take(films.rows), self.image_size, self.resize) if self.posters else ""
 
     @property
     def description(self) -> str:
@@ -384,7 +395,7 @@ class FilmData(DataModule):
     @property
     def results_name(self) -> str:
         """The name of the films' folder (or folder and table) if the checkpoint's split has none of them; else ""."""
-        if not (self._kept and self._kept.has_none_of(self._in_use.usable.films)):
+        if not (self._kept and self._kept.has_none_of(self._in_use.films)):
             return ""
         path = Path(self.results_source)
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
@@ -405,9 +416,9 @@ class FilmData(DataModule):
             return kept
         # The checkpoint's split is kept as it is, including films that are missing now, if it applies to these films.
         split, marks = (kept.split, kept.marks) if kept else (None, "")
-        if films.whole_split and (not (kept and split) or kept.has_none_of(films.usable.films)):
+        if films.whole_split and (not (kept and split) or kept.has_none_of(films.films)):
             split = films.whole_split.to_json()
-            marks = "".join(films.usable.films.marks[films.whole_split.rows])
+            marks = "".join(films.films.marks[films.whole_split.rows])
         return KeptFilms(
             **{name: getattr(self, name) for name in _OF_FILMS},
             genre_names=self.genre_names,

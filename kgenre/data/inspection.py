@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kgenre.data.corrupted_texts import corrupted_texts
 from kgenre.data.film_table import FilmTable
-from kgenre.data.known_genres import scarce_genres
+from kgenre.data.genres import scarce_genres
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.placeholder_posters import placeholder_notes, placeholder_posters, rows_by_key
@@ -79,7 +79,7 @@ def inspect_films(
         "notes": [
             *table.notes,
             *_about_posters(table),
-            *placeholder_notes(table, files),
+            *placeholder_notes(table, placeholders),
             *word_split_advice(table.overviews, "lower_and_strip_punctuation", "whitespace"),
             *corrupted_texts(table),
         ],

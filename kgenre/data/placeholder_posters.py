@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,11 @@ def _differ(films: FilmTable, rows: npt.NDArray[np.intp]) -> bool:
     return 2 * len(set(titles)) >= len(titles) and 2 * int(of_genres.max()) < len(rows)
 
 
-def placeholder_notes(films: FilmTable, files: ExaminedPosters) -> list[str]:
-    """Return a line for the user about each placeholder."""
+def placeholder_notes(films: FilmTable, placeholders: Sequence[npt.NDArray[np.intp]]) -> list[str]:
+    """Return a line for the user about each of the `placeholder_posters`."""
     return [
         f"{len(rows):,} films share one picture ({films.ids[rows[0]]}, {films.ids[rows[1]]}, ...: "
         f"{films.poster_paths[rows[0]]}): is it a placeholder? To leave these films out, delete their posters and set "
         f"--data.max_bad_fraction to at least {math.ceil(100 * len(rows) / len(films)) / 100:g}."
-        for rows in placeholder_posters(films, files)
+        for rows in placeholders
     ]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, shortened_list
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.layout_choice import ARCHIVES, shortened_list
+from kgenre.data.formats.layout_choice import ARCHIVES
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import SUFFIXES, PosterFile, examine_bytes, read_file, reason_of

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from kgenre.data import FilmData, FilmDataError, LeftOut, make_sample_films, read_films, read_poster
+from kgenre.data.films_in_use import summarize_left_out
 from kgenre.data.overviews import normalised_overview
-from kgenre.data.usable_films import summarize_left_out
 from kgenre.models import GenreClassifier
 from kgenre.training import TrainerError
 
@@ -172,7 +172,7 @@ def test_the_vocabulary_comes_from_training_films_only(films):
 
 
 def test_a_second_setup_reads_nothing(films, monkeypatch):
-    monkeypatch.setattr("kgenre.data.usable_films.read_films", lambda *_: pytest.fail("read twice"))
+    monkeypatch.setattr("kgenre.data.film_data.read_films", lambda *_: pytest.fail("read twice"))
     table = films.table
     for stage in ("fit", "validate", "test", "predict"):
         films.setup(stage)

@@ -24,7 +24,7 @@
 A folder with ``train.csv``, ``val.csv`` and ``test.csv`` in one of these layouts is read with that split. One without a
 table is read by genre if it has a folder of posters per genre, and as films to predict if it has posters only.
 ``Images/`` may have any other name and be nested deeper (see ``poster_search``); MM-IMDb's ``dataset/`` may not.
-Posters and overviews may be missing. Each genre gets a single name from ``kgenre.data.genre_names`` (Science Fiction =
+Posters and overviews may be missing. Each genre gets a single name from ``kgenre.data.genres`` (Science Fiction =
 Sci-Fi); the course's layouts have those names already.
 """
 
@@ -36,7 +36,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, shortened_list
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats import picture_folders
 from kgenre.data.formats import published_tables as published
@@ -46,12 +46,11 @@ from kgenre.data.formats.given_parts import parts_in, read_parts
 from kgenre.data.formats.json_films import JSON_FILMS
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout import Layout
-from kgenre.data.formats.layout_choice import advice_for, best_fit, layout_of, layouts, shortened_list
+from kgenre.data.formats.layout_choice import advice_for, best_fit, layout_of, layouts
 from kgenre.data.formats.mmimdb import MMIMDB
 from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
 from kgenre.data.formats.prepared import PREPARED
-from kgenre.data.genre_names import with_common_names
-from kgenre.data.known_genres import genre_notes
+from kgenre.data.genres import genre_notes, with_common_names
 
 # In order of preference: a folder with the first two is read as films.csv, which has titles and years.
 FORMATS: dict[str, Layout] = {
@@ -128,24 +127,8 @@ def _find(folder: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable]:
     # No table and two or more folders of pictures: one per genre. The posters of a table would be in a single folder.
     if len(formats) > 1 and not _tables(folder) and picture_folders.has_genres(folder):
         return partial(picture_folders.read_genres, folder)
-    for root in (folder, only):
-        tables = _tables(root)
-        fits = {p: best_fit(p, formats) for p in tables}
-        for layout in formats.values():
-            fitting = [p for p in tables if fits[p] is layout]
-            named = [p for p in fitting if p.name == layout.file_name] or fitting
-            if len(named) > 1 and (parts := parts_in(named)):
-                return partial(read_parts, parts, layout)
-            if len(named) > 1:
-                raise FilmDataError(
-                    f"{root} has {len(named)} files that fit: {shortened_list(p.name for p in named)}. "
-                    f"Give one of them, such as {named[0]}."
-                )
-            if named:
-                return partial(layout.read, named[0])
-        for layout in formats.values():
-            if (file := root / layout.file_name) in tables:  # right name, wrong columns: raise, naming those missing
-                return partial(layout_of(file, {"": layout}).read, file)
+    if read := _find_table(folder, formats) or _find_table(only, formats):
+        return read
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     names = {layout.file_name for layout in formats.values()}
     above = folder.absolute().parent
@@ -161,6 +144,27 @@ def _find(folder: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable]:
             return partial(picture_folders.read_posters, folder)
     advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data in a known layout. It has: {shortened_list(found)}.\n{advice}")
+
+
+def _find_table(root: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable] | None:
+    tables = _tables(root)
+    fits = {p: best_fit(p, formats) for p in tables}
+    for layout in formats.values():
+        fitting = [p for p in tables if fits[p] is layout]
+        named = [p for p in fitting if p.name == layout.file_name] or fitting
+        if len(named) > 1 and (parts := parts_in(named)):
+            return partial(read_parts, parts, layout)
+        if len(named) > 1:
+            raise FilmDataError(
+                f"{root} has {len(named)} files that fit: {shortened_list(p.name for p in named)}. "
+                f"Give one of them, such as {named[0]}."
+            )
+        if named:
+            return partial(layout.read, named[0])
+    for layout in formats.values():
+        if (file := root / layout.file_name) in tables:  # right name, wrong columns: raise, naming those missing
+            return partial(layout_of(file, {"": layout}).read, file)
+    return None
 
 
 def _tables(root: Path) -> list[Path]:

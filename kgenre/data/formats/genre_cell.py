@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
+from kgenre.data.genres import SEPARATORS
+
 # What tables write for a film without genres, in lower case.
 NO_GENRE = frozenset({"", "n/a", "nan", "none", "null", "-", "unknown", "(no genres listed)"})
 # The gap between names in a list as NumPy writes it, ['Drama' 'War'], which Python would read as one name.
 _BETWEEN = re.compile(r"""(?<=['"])\s+(?=['"])""")
 # No film has so many genres; the limit also keeps the parser from deep recursion.
 MAX_CHARS = 10_000
-SEPARATORS = (";", ",", "/", "；", "、", "，", "،")  # tried if no cell has a |; the last four: Chinese, Arabic
 _NEARLY_ALL = 0.9
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, shortened_list
 from kgenre.data.formats import mmimdb_hdf5
 from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_names
@@ -144,9 +144,3 @@ def layouts(formats: dict[str, Layout]) -> str:
     first, others = list(formats.values())[:2], list(formats.values())[2:]
     names = f"; or a file such as {shortened_list((m.file_name for m in others), 20)}" if others else ""
     return "; or ".join(f"{layout.file_name} {layout.about}" for layout in first) + names
-
-
-def shortened_list(names: Iterable[object], most: int = 8) -> str:
-    """The first ``most`` names for a message, joined by commas, on one line; long names are cut."""
-    texts = [" ".join(str(name).split())[:60] for name in names]
-    return (", ".join(texts[:most]) + (", ..." if len(texts) > most else "")) or "nothing"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kgenre.data import FilmDataError, FilmTable, read_films, read_poster
-from kgenre.data.genre_names import GENRES, SAME, common_name, with_common_names
+from kgenre.data.genres import GENRES, SAME, common_name, with_common_names
 
 pytestmark = pytest.mark.backend_free
 

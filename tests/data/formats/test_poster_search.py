@@ -1,14 +1,11 @@
 import json
 import os
 import re
-from dataclasses import replace
 
 import pytest
 
-from kgenre.data import FilmDataError, examine_posters, read_films
-from kgenre.data.films_in_use import FilmsInUse
+from kgenre.data import FilmData, FilmDataError, examine_posters, read_films
 from kgenre.data.formats import poster_search
-from kgenre.data.usable_films import PosterOptions, read_film_table, select_usable_films
 
 pytestmark = pytest.mark.backend_free
 
@@ -194,10 +191,10 @@ def test_the_description_says_where_posters_are(sample, tmp_path):
     (tmp_path / "covers").mkdir()
     for file in sorted((sample / "posters").iterdir())[:110]:
         os.link(file, tmp_path / "covers" / file.name)
-    options = PosterOptions((8, 8), "squash", "memory", max_bad_fraction=0.1)
-    usable = select_usable_films(read_film_table(tmp_path, "auto"), options, overviews=False)
-    films = FilmsInUse(usable, tensors=None, vectorizer=None, whole_split=None)
-    assert "\nPosters: 110 of 120 in covers/\n" in films.description((8, 8), 20)
+    films = FilmData(str(tmp_path), overviews=False, image_size=(8, 8), poster_table="memory", max_bad_fraction=0.1)
+    films.setup("fit")
+    assert "\nPosters: 110 of 120 in covers/\n" in films.description
+    films = FilmData(str(tmp_path), overviews=False, image_size=(8, 8), poster_table="memory", max_bad_fraction=0.01)
     with pytest.raises(FilmDataError, match="Posters: 110 of 120 in covers/") as error:
-        select_usable_films(read_film_table(tmp_path, "auto"), replace(options, max_bad_fraction=0.01), overviews=False)
+        films.setup("fit")
     assert "10 of 120 posters cannot be used (10 missing)" in str(error.value)

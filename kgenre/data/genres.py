@@ -1,4 +1,7 @@
-"""Checks of the genres of films, and mapping them to the genres that a trained model knows."""
+"""Genres: a single name for each, as tables write the same one in several ways; checks; and those that a model knows.
+
+``SAME`` is the whole mapping of names. Names that are not in it stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,95 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.genre_cell import SEPARATORS
 
+SEPARATORS = (";", ",", "/", "；", "、", "，", "،")  # that join genres, besides |; the last four: Chinese, Arabic
 _SEPARATOR = re.compile(f"[|{''.join(SEPARATORS)}]")
 _LEAST_NAMES = 3
 _LEAST_FILMS = 100
+# IMDb's names, which the course and MM-IMDb use.
+GENRES = (
+    "Action", "Adventure", "Animation", "Biography", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy",
+    "Film-Noir", "History", "Horror", "Music", "Musical", "Mystery", "News", "Reality-TV", "Romance", "Sci-Fi", "Short",
+    "Sport", "Talk-Show", "Game-Show", "Thriller", "War", "Western", "Adult", "TV Movie",
+)  # fmt: skip
+SAME = {
+    "sciencefiction": "Sci-Fi",
+    "sf": "Sci-Fi",
+    "animated": "Animation",
+    "biographical": "Biography",
+    "biopic": "Biography",
+    "historical": "History",
+    "kids": "Family",
+    "children": "Family",
+    "childrens": "Family",
+    "musicals": "Musical",
+    "noir": "Film-Noir",
+    "reality": "Reality-TV",
+    "romantic": "Romance",
+    "sports": "Sport",
+    "suspense": "Thriller",
+    "televisionmovie": "TV Movie",
+    **{re.sub(r"[\W_]", "", name.casefold()): name for name in GENRES},
+}
 
 
-def check_genres(films: FilmTable) -> None:
-    """Raise `FilmDataError` if no film has a genre."""
+def common_name(name: str) -> str:
+    """The common name of a genre; an unknown name is returned as it is.
+
+    Example:
+        >>> common_name("Science Fiction"), common_name("sci fi"), common_name("Foreign")
+        ('Sci-Fi', 'Sci-Fi', 'Foreign')
+    """
+    return SAME.get(re.sub(r"[\W_]", "", name.casefold()), name)
+
+
+def with_common_names(table: FilmTable) -> FilmTable:
+    """The same films with the common genre names; columns of one name are merged, and a note lists the changes.
+
+    Unknown names that differ only in capitals become the one that most films have.
+    """
+    by_films = [table.genre_names[column] for column in table.genres.sum(axis=0).argsort(kind="stable")]
+    usual = {name.casefold(): name for name in map(common_name, by_films)}
+    new = [usual[common_name(name).casefold()] for name in table.genre_names]
+    changed = [f"{old} = {name}" for old, name in zip(table.genre_names, new, strict=True) if old != name]
+    if not changed:
+        return table
+    names = tuple(sorted(set(new)))
+    genres = np.zeros((len(table), len(names)), np.uint8)
+    for column, name in enumerate(new):
+        genres[:, names.index(name)] |= table.genres[:, column]
+    note = f"Genres under one name: {', '.join(changed)}."
+    return replace(table, genres=genres, genre_names=names, notes=(*table.notes, note))
+
+
+def check_genres(films: FilmTable) -> list[str]:
+    """Return a line if all films have the same genres, and one if over 1 % have none: their genres may be unknown.
+
+    Raises:
+        FilmDataError: no film has a genre.
+    """
     if not films.genres.any():
         raise FilmDataError(
             f"{films.source}: no film has a genre, so there is nothing to train or test on.\n"
             "Give a table with a genres column, names joined by |. Films without genres are only for kgenre predict."
         )
+    lines = []
+    if len(films) > 1 and (films.genres == films.genres[0]).all():
+        names = ", ".join(films.genres_of(0))
+        lines.append(f"All {len(films)} films have the same genres ({names}): there is nothing to tell apart.")
+    without = int((~films.genres.any(axis=1)).sum())
+    if without > len(films) / 100:
+        lines.append(
+            f"{without} of {len(films)} films have no genre, and are treated as having none of them. If their genres "
+            "are unknown, remove these films from the table."
+        )
+    return lines
 
 
 def genre_notes(table: FilmTable) -> tuple[str, ...]:
@@ -66,21 +139,6 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
     counts = [(name, int(films)) for name, films in zip(table.genre_names, table.genres.sum(axis=0), strict=True)]
     rare = sorted(((name, films) for name, films in counts if 0 < films < min_films), key=lambda one: one[1])
     return rare, [name for name, films in counts if not films]
-
-
-def genre_warnings(films: FilmTable) -> list[str]:
-    """Return a line if all films have the same genres, and one if over 1 % have none: their genres may be unknown."""
-    lines = []
-    if len(films) > 1 and (films.genres == films.genres[0]).all():
-        names = ", ".join(films.genres_of(0))
-        lines.append(f"All {len(films)} films have the same genres ({names}): there is nothing to tell apart.")
-    without = int((~films.genres.any(axis=1)).sum())
-    if without > len(films) / 100:
-        lines.append(
-            f"{without} of {len(films)} films have no genre, and are treated as having none of them. If their genres "
-            "are unknown, remove these films from the table."
-        )
-    return lines
 
 
 def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTable:
