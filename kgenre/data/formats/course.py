@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.csv_rows import read_rows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 from kgenre.data.formats.layout import Layout
-from kgenre.data.formats.text_encoding import encoding_of
 
 COLUMNS = ("Id", "Genre", "Overview")
 ONE = frozenset({"1", "1.0", "True", "TRUE"})  # spreadsheets write TRUE for Python's True
@@ -30,10 +28,9 @@ def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
     Raises:
         FilmDataError: the file is not text, not CSV, or has no films.
     """
-    encoding, notes = encoding_of(path)
     films = GatheredFilms[tuple[str, tuple[str, ...]]](path)
     one_hot: dict[str, None] = {}  # the columns with nothing but 0 and 1 so far
-    for film_id, row in films.rows_of("Id", read_rows(path, encoding)):
+    for film_id, row in films.rows("Id", exact=True):
         if not films.ids:
             # pandas writes its index as a column without a name, and reads it back as "Unnamed: 0".
             others = (n for n in row if n and n not in COLUMNS and not n.startswith("Unnamed:"))
@@ -49,8 +46,10 @@ def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
             s = "s" * (disagreements != 1)
-            notes += (f"Genre list and genre columns disagree in {disagreements} film{s}: the columns are used.",)
-        return films.table(has.__getitem__, [*one_hot], source=source, notes=notes)
+            films.notes.append(
+                f"Genre list and genre columns disagree in {disagreements} film{s}: the columns are used."
+            )
+        return films.table(has.__getitem__, [*one_hot], source=source)
     read_as = list(listed)
     kept = []
     for film, number in enumerate(films.genres_of):
@@ -60,7 +59,7 @@ def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
         else:
             kept.append(film)
     films.check_not_empty(len(kept))
-    return films.table(lambda genres: listed[genres] or (), source=source, notes=notes).subset(kept)
+    return films.table(lambda genres: listed[genres] or (), source=source).subset(kept)
 
 
 def _genre_list(text: str) -> list[str] | None:

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import read_rows, with_column_keys
 from kgenre.data.formats.gathered_films import GatheredFilms
-from kgenre.data.formats.genre_cell import SEPARATORS, genre_separator, joined_genres, listed_genres
+from kgenre.data.formats.genre_cell import genre_separator, joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import year_in
-from kgenre.data.formats.text_encoding import encoding_of
+from kgenre.data.genres import SEPARATORS
 
 LISTS = ("[", "(")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")  # 18, or 18.0 as pandas writes it in a column with gaps
@@ -41,9 +40,8 @@ def read(path: Path, layout: str = "the films.csv layout", known_genres: Collect
     Raises:
         FilmDataError: the file is not text, not CSV or has no films, or its genres are not joined names or lists.
     """
-    encoding, notes = encoding_of(path)
     films = GatheredFilms[str](path)
-    for film_id, row in films.rows_of("id", with_column_keys(path, read_rows(path, encoding))):
+    for film_id, row in films.rows("id"):
         films.add(
             film_id,
             genres=row.get("genres", ""),  # films to predict have none
@@ -54,7 +52,7 @@ def read(path: Path, layout: str = "the films.csv layout", known_genres: Collect
         )
     separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)], known_genres)
     if separator not in ("", "|"):
-        notes += (f"The genres of {path.name} are split at {separator!r}: no cell contains a |.",)
+        films.notes.append(f"The genres of {path.name} are split at {separator!r}: no cell contains a |.")
     genres: dict[str, list[str]] = {}
     for cell, number in films.genres.items():
         names = _genres_in(cell, separator)
@@ -64,7 +62,7 @@ def read(path: Path, layout: str = "the films.csv layout", known_genres: Collect
                 "Write names joined by |, as in Drama|Romance."
             )
         genres[cell] = names
-    return films.table(genres.__getitem__, source=f"{layout}, {path}", notes=notes)
+    return films.table(genres.__getitem__, source=f"{layout}, {path}")
 
 
 def _read_part(path: Path, first: FilmTable) -> FilmTable:

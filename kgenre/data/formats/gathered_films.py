@@ -12,8 +12,10 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.csv_rows import NumberedRow, column_key
+from kgenre.data.formats.csv_rows import NumberedRow, column_key, read_rows, with_column_keys
+from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.poster_search import find_posters
+from kgenre.data.formats.text_encoding import encoding_of
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_columns import PackedTexts
 
@@ -21,20 +23,22 @@ _OF_MACHINE = re.compile(r"^[/\\]{2,}")
 _MISFIT = "the row has too few or too many fields"
 _NO_POSTER = frozenset({"", "n/a", "nan", "none", "null", "-"})
 Genres = TypeVar("Genres", bound=Hashable)
+Rows = Iterable[NumberedRow]
 
 
 class GatheredFilms(Generic[Genres]):
     """The columns of a film table, which grow film by film: the rows of a file are never in memory all at once.
 
     A film's genres are kept as the layout has them, such as the text of a cell; `table` is given the function that
-    turns them into names. ``left_out`` lists the rows that are not films, with the reason; readers may append to it.
+    turns them into names. ``left_out`` lists the rows that are not films, with the reason, and ``notes`` what else a
+    user should know; readers may append to both.
 
     Args:
         path: the file that is read; posters are searched for in its folder.
 
     Example:
         >>> films = GatheredFilms[str](Path("films.csv"))
-        >>> for film_id, row in films.rows_of("id", [(2, {"id": "tt0084058", "genres": "Drama|War"}), (3, {"id": ""})]):
+        >>> for film_id, row in films.rows("id"):
         ...     films.add(film_id, genres=row["genres"])
         >>> films.table(lambda cell: cell.split("|"), source="a table").genres_of(0), films.left_out
         (('Drama', 'War'), [LeftOut(id='line 3', reason='the row has no id')])
@@ -43,6 +47,7 @@ class GatheredFilms(Generic[Genres]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
         self.ids = PackedTexts()
         self.genres: dict[Genres, int] = {}  # the distinct ones, numbered in order of appearance
         self.genres_of = array("q")  # each film's number in ``genres``
@@ -52,16 +57,29 @@ class GatheredFilms(Generic[Genres]):
         self._with_html = self._contradicting = 0
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
 
-    def rows_of(self, id_column: str, rows: Iterable[NumberedRow]) -> Iterator[tuple[str, dict[str, str]]]:
-        """(id, row) of each film, in the file's order; no row is kept in memory.
+    def rows(
+        self, id_column: str, exact: bool = False, change: Callable[[Rows], Rows] = lambda rows: rows
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """(id, row) of each film in a CSV or JSON file, in its order; no row is kept in memory.
 
         A row without an id or with the wrong number of fields, one that repeats the column names, and every later row
         with the same id are left out.
 
         Args:
             id_column: the column of ids.
-            rows: the file's rows, see `read_rows`.
+            exact: whether the columns are named as in the file, or by `column_key`.
+            change: preprocesses the rows.
+
+        Raises:
+            FilmDataError: see `read_json_rows`, `encoding_of` and `read_rows`.
         """
+        if self.path.suffix.lower() in JSON_SUFFIXES:
+            rows: Rows = read_json_rows(self.path)
+        else:
+            encoding, notes = encoding_of(self.path)
+            self.notes += notes
+            rows = read_rows(self.path, encoding)
+        rows = change(rows if exact else with_column_keys(self.path, rows))
         rows_of: dict[str, int] = {}  # id -> hash of its row, to tell a repeated row from a contradicting one
         for line, row in rows:
             film_id = row[id_column] if row else ""
@@ -100,7 +118,7 @@ class GatheredFilms(Generic[Genres]):
             title: "" if unknown.
             year: None if unknown.
             overview: as in the file; `overview_text` cleans it.
-            poster: the poster's file, relative to the table; "" if the table names none.
+            poster: the poster's file, relative to the table, or link; "" or a placeholder if the table names none.
             poster_names: see `find_posters`.
         """
         self.ids.append(film_id)
@@ -112,7 +130,7 @@ class GatheredFilms(Generic[Genres]):
         self._overviews.append(text)
         # To open //machine/share/alien.jpg, Windows would contact that machine and log in to it as the user.
         file = _OF_MACHINE.sub("", poster).replace("\\", "/")  # as Windows writes it
-        self._posters.append(file if is_named(poster) else "")
+        self._posters.append("" if file.casefold() in _NO_POSTER else file)
         self._poster_names.append("\0".join(poster_names))
 
     def table(
@@ -133,14 +151,12 @@ class GatheredFilms(Generic[Genres]):
         """
         self.check_not_empty(len(self.ids))
         if count := self._with_html:
-            note = f"{count:,} overview{'s' * (count > 1)} contained HTML, which was converted to text."
-            fields["notes"] = (*fields.get("notes", ()), note)
+            self.notes.append(f"{count:,} overview{'s' * (count > 1)} contained HTML, which was converted to text.")
         if count := self._contradicting:
-            note = (
+            self.notes.append(
                 f"{count:,} row{'s have' if count > 1 else ' has'} the id of an earlier row but different cells: only "
                 "a film's first row is used. If each genre has its own row, put them into one, joined by |."
             )
-            fields["notes"] = (*fields.get("notes", ()), note)
         if "poster_paths" not in fields:
             paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)
             fields |= {"poster_paths": paths, "posters_found": found}
@@ -158,6 +174,7 @@ class GatheredFilms(Generic[Genres]):
             genres=each[np.frombuffer(self.genres_of, np.int64)],
             genre_names=tuple(names),
             left_out=tuple(self.left_out),
+            notes=tuple(self.notes),
             **fields,
         )
 
@@ -174,11 +191,6 @@ class GatheredFilms(Generic[Genres]):
                 f"such as {misfits[0]}.\nTexts that contain the separator must be in quotes: export the table again "
                 "from its source."
             )
-
-
-def is_named(poster: str) -> bool:
-    """Whether a cell names a poster: it is neither empty nor a placeholder such as "N/A"."""
-    return poster.casefold() not in _NO_POSTER
 
 
 def _repeats_names(row: dict[str, str]) -> bool:

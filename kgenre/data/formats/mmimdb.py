@@ -62,12 +62,11 @@ def read(path: Path) -> FilmTable:
     if not known:
         why = "{}: {}".format(*films.left_out[0]) if films.left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
-    parts = ", ".join(f"{len(split[name])} {name}" for name in PARTS)
+    films.notes.append(f"{path.name} splits the films into {', '.join(f'{len(split[n])} {n}' for n in PARTS)}.")
     return films.table(
         tuple,
         poster_paths=PosterPaths(folder / f"{film_id}.jpeg" for film_id in films.ids),
         source=f"the MM-IMDb layout, {path}",
-        notes=(f"{path.name} splits the films into {parts}.",),
         split=read,
     )
 

@@ -71,12 +71,13 @@ def read(path: Path) -> FilmTable:
     films = GatheredFilms[tuple[str, ...]](path)
     for film_id, has, overview in zip(ids, genres, overviews, strict=True):
         films.add(film_id, genres=tuple(compress(names, has)), overview=overview)
+    if not words:
+        films.notes.append(f"There is no metadata.npy next to {path.name}: its films have no overviews.")
     return films.table(
         tuple,
         names,
         poster_paths=PosterPaths(posters / f"{film_id}.png" for film_id in ids),
         source=f"MM-IMDb's HDF5 file, {path}",
-        notes=() if words else (f"There is no metadata.npy next to {path.name}: its films have no overviews.",),
         root=posters,
         split=split,
     )

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.csv_rows import NumberedRow, read_rows, with_column_keys
-from kgenre.data.formats.gathered_films import GatheredFilms, is_named
+from kgenre.data.formats.gathered_films import GatheredFilms, Rows
 from kgenre.data.formats.genre_cell import listed_genres
-from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
-from kgenre.data.formats.text_encoding import encoding_of
-
-Rows = Iterable[NumberedRow]
 
 
 @dataclass(frozen=True)
@@ -53,14 +48,8 @@ class NamedColumns:
         Raises:
             FilmDataError: the file cannot be read, is truncated, or has no films.
         """
-        notes: tuple[str, ...] = ()
-        if path.suffix.lower() in JSON_SUFFIXES:
-            found = read_json_rows(path)
-        else:
-            encoding, notes = encoding_of(path)
-            found = read_rows(path, encoding)
         films = GatheredFilms[tuple[str, ...]](path)
-        for film_id, row in films.rows_of(self.id, self.change(with_column_keys(path, found))):
+        for film_id, row in films.rows(self.id, change=self.change):
             genres = self.parse_genres(row[self.genres])
             if reason := self.skip_reason(row):
                 films.left_out.append(LeftOut(film_id, reason))
@@ -69,20 +58,19 @@ class NamedColumns:
                 films.left_out.append(LeftOut(film_id, reason))
             else:
                 year = year_in(row.get(self.year, ""))
-                poster = row.get(self.poster, "")
                 films.add(
                     film_id,
                     genres=tuple(genres),
                     title=_title(row.get(self.title, ""), year),
                     year=year,
                     overview=row.get(self.overview, ""),
-                    poster=poster if _is_file(poster) else "",
+                    poster=row.get(self.poster, ""),
                     poster_names=self._poster_names(film_id, row),
                 )
-        return films.table(tuple, source=f"{self.name}, {path}", notes=notes)
+        return films.table(tuple, source=f"{self.name}, {path}")
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
-        # Most tables name no files: users save posters under an id, or under the file name in the poster's link.
+        # Most tables name no files: users save posters under an id.
         yield f"{film_id}_poster"
         for name in (row.get(column, "") for column in self.other_ids):
             if name:
@@ -90,14 +78,6 @@ class NamedColumns:
                 yield f"{name}_poster"
         if film_id.isdecimal() and "imdbid" in self.id:
             yield f"tt{film_id:0>7}"
-        link = row.get(self.poster, "")
-        if is_named(link) and not _is_file(link):
-            yield PurePosixPath(link).stem
-
-
-def _is_file(poster: str) -> bool:
-    """Whether a poster is a file, such as posters/alien.jpg, and not a link or, as /alien.jpg, the end of one."""
-    return is_named(poster) and "://" not in poster and poster.rfind("/") != 0
 
 
 def _title(text: str, year: int | None) -> str:

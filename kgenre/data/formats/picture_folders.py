@@ -67,8 +67,8 @@ def _read(root: Path, folders: Sequence[Path], source: str, genre_names: Sequenc
     for film, some in pictures.items():
         films.add(film, genres=tuple(some))
     paths = PosterPaths(next(iter(some.values())) for some in pictures.values())
-    notes = _differing_note(root, pictures)
-    return films.table(tuple, genre_names, poster_paths=paths, source=source, notes=notes)
+    films.notes += _differing_note(root, pictures)
+    return films.table(tuple, genre_names, poster_paths=paths, source=source)
 
 
 def _pictures(folder: Path) -> list[str]:
@@ -87,11 +87,11 @@ def _differing_note(root: Path, pictures: Mapping[str, Mapping[str, Path]]) -> t
     differing = [(some[0], other) for some in several if (other := _other_than_first(some))]
     if not differing:
         return ()
-    first, other = (_text(os.path.relpath(path, root)) for path in differing[0])
+    first, second = (_text(os.path.relpath(path, root)) for path in differing[0])
     names, each = ("1 name", "it counts") if len(differing) == 1 else (f"{len(differing):,} names", "each counts")
     return (
-        f"{names} in several genre folders, such as {first} and {other}, are of different pictures: {each} as one film "
-        "with the genres of these folders, and only its first picture is used. Give different films different names.",
+        f"{names} in several genre folders, such as {first} and {second}, are of different pictures: {each} as one "
+        "film with the genres of these folders, and only its first picture is used. Give different films different names.",
     )
 
 

@@ -1,26 +1,25 @@
 """Find the posters of a table's films by file name, anywhere in the table's folder.
 
-The table may name each film's file. Otherwise a film's poster is the picture named after its id, or one of a few other
-names. ``Images/`` and ``posters/`` next to the table are searched first; if they do not have all posters, every other
-folder below the table's is searched too. The folder with the posters of most films is used, and the missing ones are
-taken from the folder with the next most, and so on. A folder other than ``Images/`` and ``posters/`` is skipped if its
-pictures are mostly of something else: if the share of them named after films is less than half of that share in the
-first folder. Ties go to ``Images/`` and ``posters/``, then to the less deep folder, then to the first by name. A film
-that still has no poster gets the only picture whose name resembles its own (`loose_names`). A name that the table gives
-to several files, such as ``tt1/poster.jpg`` and ``tt2/poster.jpg``, says nothing about a film and is not searched for;
-nor is an id that is the name of another film's file.
+The table may name each film's file, or a link. Otherwise a film's poster is the picture named after its id, one of a
+few other names, or the last part of its link. ``Images/`` and ``posters/`` next to the table are searched first; if
+they do not have all posters, every other folder below the table's is searched too. The folder with the posters of most
+films is used, and the missing ones are taken from the folder with the next most, and so on. A folder other than
+``Images/`` and ``posters/`` is skipped if its pictures are mostly of something else: if the share of them named after
+films is less than half of that share in the first folder. Ties go to ``Images/`` and ``posters/``, then to the less
+deep folder, then to the first by name. A film that still has no poster gets the only picture whose name resembles its
+own (`loose_names`). A name that the table gives to several files or links, such as ``tt1/poster.jpg`` and
+``tt2/poster.jpg``, says nothing about a film and is not searched for; nor is an id that is the name of another film's
+file.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from kgenre.data.formats.loose_names import match_loosely
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
@@ -32,25 +31,10 @@ MAX_FILES = 200_000
 _SHOWN = 3  # folders in a message
 
 
-class _Folder(NamedTuple):
-    """A folder, and its pictures that are named after films."""
-
-    path: str
-    named: bool  # one of FOLDERS
-    suffixes: dict[str, str]  # by file name without suffix
-    films: int
-    share: float  # of its pictures: those named after films
-
-    @property
-    def rank(self) -> tuple[int, bool, int, str]:
-        """The sort key that gives the order in which folders are used."""
-        return -self.films, not self.named, self.path.count(os.sep), self.path
-
-
 def find_posters(
     root: Path,
     ids: Sequence[str],
-    files: PackedTexts,
+    posters: PackedTexts,
     other_names: PackedTexts,
 ) -> tuple[PosterPaths, str]:
     """Find the posters of films.
@@ -58,7 +42,7 @@ def find_posters(
     Args:
         root: the folder of the table. Symbolic links to folders are not followed, except those named in FOLDERS.
         ids: n ids.
-        files: for each film, the file that the table names, relative to ``root``; "" if it names none.
+        posters: for each film, the file relative to ``root``, or the link, that the table names; "" if it names none.
         other_names: for each film, names without suffix that its poster may have besides its id, joined by a zero byte.
 
     Returns:
@@ -72,83 +56,76 @@ def find_posters(
 
     def names_of(row: int) -> Iterator[str]:
         """The names that a film's poster may have, without suffix, the likeliest first."""
-        file = files[row]
-        if file and file_of[name := _stem(file)] == file:  # a path on another machine, or a link
+        poster = posters[row]
+        name = _stem(poster)
+        if file_of.get(name) == poster:  # a path on another machine
             yield name
-        if file_of.get(ids[row], file) == file:
+        if file_of.get(ids[row], poster) == poster:
             yield ids[row]
-        if others := other_names[row]:
-            yield from others.split("\0")
+        yield from filter(None, other_names[row].split("\0"))
+        if link_of.get(name) == poster:
+            yield name
 
     top = os.fspath(root)
-    paths, counts, missing = _named_by_table(top, files)
-    file_of = _file_of_each_name(files) if missing else {}
-    names: dict[str, int] = {}  # names of posters, each with the first film that may have it
+    is_there = [_is_there(top, poster) for poster in posters]
+    missing = [row for row, there in enumerate(is_there) if not there]
+    file_of, link_of = (_by_name(posters, links) if missing else {} for links in (False, True))
+    film_of: dict[str, int] = {}  # the names to search for, each with the first film that may have it
     for row in missing:
         for name in names_of(row):
-            names.setdefault(name, row)
-    search = _Search(top, names)
-    folders = search.folders() if names else []
-    chosen, place_of = _choose_folders(folders)
-    others = ((row, [*names_of(row)]) for row in missing if search.pictures)
-    lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
-    near: dict[int, tuple[str, str]] = {}
-    if lacking:
-        of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
-        near = match_loosely(lacking, lambda name: name in names or name in of_table, search.scanned)
-    default = chosen[0].path if chosen else search.named[0] if search.named else ""
+            film_of.setdefault(name, row)
+    usual = _usual_folders(top)
+    scanned, is_whole = _search(top, usual, film_of)
+    ranked = sorted((folder for folder in scanned if folder.films), key=lambda folder: folder.rank)
+    used, folder_of = _choose_folders(ranked, film_of)
+    place_of: dict[int, tuple[_Folder, str]] = {}
+    lacking: dict[int, list[str]] = {}
     for row in missing:
-        found = next((name for name in names_of(row) if name in place_of), None)
-        place = near.get(row) if found is None else (place_of[found][0], found + place_of[found][1])
-        if place is not None:
-            counts[place[0]] += 1
-            paths.append(os.path.join(*place))
-        elif files[row]:
-            paths.append(os.path.join(top, files[row]))
+        names = [*names_of(row)]
+        if found := next((name for name in names if name in folder_of), ""):
+            place_of[row] = folder_of[found], found
+        else:
+            lacking[row] = names
+    pictures = [folder.pictures for folder in scanned]
+    near = match_loosely(lacking, pictures, lambda name: name in film_of or name in file_of)
+    place_of |= {row: (scanned[number], name) for row, (number, name) in near.items()}
+    default = used[0].path if used else usual[0] if usual else ""
+    paths, counts = PackedTexts(), Counter[str]()
+    for row, poster in enumerate(posters):
+        if row in place_of:
+            folder, name = place_of[row]
+            paths.append(os.path.join(folder.path, name + folder.pictures[name]))
+            counts[folder.path] += 1
+        elif poster and not _is_link(poster):
+            paths.append(os.path.join(top, poster))
+            if is_there[row]:
+                counts[os.path.dirname(os.path.join(top, poster))] += 1
         else:
             paths.append(default and os.path.join(default, f"{_file_name(ids[row])}.jpg"))
-    if 0 < len(missing) < len(ids):  # their paths were appended last: restore the films' order
-        is_missing = np.zeros(len(ids), bool)
-        is_missing[missing] = True
-        paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
-    text = _summary(len(ids), counts, folders, top)
-    if search.example and not text and not default:
-        example = os.path.relpath(search.example, top)
-        text = (
-            f"0 of {len(ids):,}: none of {search.pictures:,} pictures, such as {example}, is named after a film, such "
-            f"as {ids[0]}"
-        )
-    if search.stopped and counts.total() < len(ids):
+    text = _summary(len(ids), counts, ranked, top)
+    if not (text or default):
+        text = _unlike_any_film(scanned, ids, top)
+    if not is_whole and counts.total() < len(ids):
         text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were searched"
     return PosterPaths(paths), text
 
 
-def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[str], list[int]]:
-    """The existing posters that the table names, their number in each folder, and the rows of all other films."""
-    paths, missing = PackedTexts(), []
-    counts: Counter[str] = Counter()
-    folder_of: dict[str, str] = {}
-    for row, file in enumerate(files):
-        name = file[file.rfind("/") + 1 :]
-        above = file.removesuffix(name)
-        if above not in folder_of:
-            folder_of[above] = os.path.dirname(os.path.join(top, f"{above}."))
-        folder = folder_of[above]
-        if name and os.path.lexists(f"{folder}{os.sep}{name}"):
-            paths.append(os.path.join(folder, name))
-            counts[folder] += 1
-        else:
-            missing.append(row)
-    return paths, counts, missing
+def _is_there(top: str, poster: str) -> bool:
+    return bool(_file_name(poster)) and not _is_link(poster) and os.path.lexists(os.path.join(top, poster))
 
 
-def _file_of_each_name(files: PackedTexts) -> dict[str, str]:
-    """The table's file by its name without suffix; "" for a name that several of its files have."""
-    file_of: dict[str, str] = {}
-    for file in files:
-        if file and file_of.setdefault(name := _stem(file), file) != file:
-            file_of[name] = ""
-    return file_of
+def _is_link(poster: str) -> bool:
+    """Whether a poster is a link or, as /alien.jpg, the end of one, and not a file such as posters/alien.jpg."""
+    return "://" in poster or poster.rfind("/") == 0
+
+
+def _by_name(posters: PackedTexts, links: bool) -> dict[str, str]:
+    """The table's file (or link) by its name without suffix; "" for a name that several files (or links) have."""
+    found: dict[str, str] = {}
+    for poster in posters:
+        if poster and _is_link(poster) == links and found.setdefault(name := _stem(poster), poster) != poster:
+            found[name] = ""
+    return found
 
 
 def _stem(path: str) -> str:
@@ -159,20 +136,96 @@ def _file_name(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
 
 
-def _choose_folders(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:
-    """The folders that are used, and the folder and suffix of each poster by its name."""
-    chosen: list[_Folder] = []
-    place_of: dict[str, tuple[str, str]] = {}
-    for folder in folders:
-        if chosen and not folder.named and 2 * folder.share < chosen[0].share:
+class _Folder(NamedTuple):
+    """A folder that was searched."""
+
+    path: str
+    is_usual: bool  # one of FOLDERS
+    pictures: dict[str, str]  # the suffix by file name without it
+    films: int  # whose names pictures have
+    share: float  # of its pictures: those named after films
+    inner: list[str]  # the folders in it
+    entries: int
+
+    @property
+    def rank(self) -> tuple[int, bool, int, str]:
+        """The sort key that gives the order in which folders are used."""
+        return -self.films, not self.is_usual, self.path.count(os.sep), self.path
+
+
+def _usual_folders(top: str) -> list[str]:
+    with suppress(OSError), os.scandir(top) as inside:  # a folder that cannot be read counts as empty
+        return sorted(entry.path for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
+    return []
+
+
+def _search(top: str, usual: Sequence[str], film_of: Mapping[str, int]) -> tuple[list[_Folder], bool]:
+    """Search the ``usual`` folders and, unless they have all films, ``top`` and those below it, up to MAX_FILES files.
+
+    Returns:
+        The folders, in the order of the search, and whether none was left.
+    """
+    if not film_of:
+        return [], True
+    scanned = {path: _scan(path, True, film_of) for path in usual}
+    found = {film_of[name] for folder in scanned.values() for name in folder.pictures if name in film_of}
+    below, entries = deque([top] if len(found) < len({*film_of.values()}) else []), 0
+    while below and entries < MAX_FILES:  # breadth first
+        path = below.popleft()
+        if path not in scanned:
+            scanned[path] = _scan(path, False, film_of)
+            entries += scanned[path].entries
+        below.extend(scanned[path].inner)
+    return [*scanned.values()], not below
+
+
+def _scan(path: str, is_usual: bool, film_of: Mapping[str, int]) -> _Folder:
+    pictures: dict[str, str] = {}
+    inner: list[str] = []
+    entries = 0
+    # One listing instead of a file access per film and suffix; it also finds "tt1.JPG" on any system.
+    with suppress(OSError), os.scandir(path) as found:  # a folder that cannot be read counts as empty
+        for entry in found:
+            entries += 1
+            name, suffix = os.path.splitext(entry.name)
+            if name.startswith("."):
+                continue
+            if suffix.lower() in SUFFIXES:
+                if name not in pictures or _rank(suffix) < _rank(pictures[name]):
+                    pictures[name] = suffix
+            elif entry.is_dir(follow_symlinks=False) and entry.name != "__MACOSX":
+                inner.append(entry.path)
+    named = [name for name in pictures if name in film_of]
+    films = len({film_of[name] for name in named})
+    return _Folder(path, is_usual, pictures, films, len(named) / max(len(pictures), 1), sorted(inner), entries)
+
+
+def _rank(suffix: str) -> tuple[int, str]:
+    return SUFFIXES.index(suffix.lower()), suffix
+
+
+def _choose_folders(ranked: Sequence[_Folder], names: Mapping[str, int]) -> tuple[list[_Folder], dict[str, _Folder]]:
+    """The folders that are used, and the folder of each name that has a picture there."""
+    used: list[_Folder] = []
+    folder_of: dict[str, _Folder] = {}
+    for folder in ranked:
+        if used and not folder.is_usual and 2 * folder.share < used[0].share:
             continue  # pictures of something else, a few of which have a film's id as name by chance
-        places = {suffix: (folder.path, suffix) for suffix in set(folder.suffixes.values())}
-        before = len(place_of)
-        for name, suffix in folder.suffixes.items():
-            place_of.setdefault(name, places[suffix])
-        if len(place_of) > before:
-            chosen.append(folder)
-    return chosen, place_of
+        new = dict.fromkeys((name for name in folder.pictures if name in names and name not in folder_of), folder)
+        if new:
+            folder_of |= new
+            used.append(folder)
+    return used, folder_of
+
+
+def _unlike_any_film(scanned: Sequence[_Folder], ids: Sequence[str], top: str) -> str:
+    folder = next((folder for folder in scanned if folder.pictures), None)
+    if folder is None:
+        return ""
+    name, suffix = next(iter(folder.pictures.items()))
+    example = os.path.relpath(os.path.join(folder.path, name + suffix), top)
+    count = sum(len(one.pictures) for one in scanned)
+    return f"0 of {len(ids):,}: none of {count:,} pictures, such as {example}, is named after a film, such as {ids[0]}"
 
 
 def _summary(films: int, counts: Counter[str], folders: Sequence[_Folder], top: str) -> str:
@@ -188,82 +241,3 @@ def _summary(films: int, counts: Counter[str], folders: Sequence[_Folder], top: 
     text = f"{counts.total():,} of {films:,} in {', '.join(parts)}{more}"
     unused = [f"{shown(folder.path)} ({folder.films:,})" for folder in folders if folder.path not in counts]
     return text + (f"; not used: {', '.join(unused[:_SHOWN])}{', ...' * (len(unused) > _SHOWN)}" if unused else "")
-
-
-class _Search:
-    """A search of ``top`` and the folders below it for pictures with given names.
-
-    Args:
-        top: a folder.
-        names: the names to look for, each with the number of its film.
-    """
-
-    def __init__(self, top: str, names: dict[str, int]) -> None:
-        self._top, self._names = top, names
-        self.stopped = False  # at MAX_FILES
-        self.scanned: list[str] = []  # folders searched
-        self.pictures = 0  # in them
-        self.example = ""  # the path of one of them
-        found: list[str] = []
-        with suppress(OSError), os.scandir(top) as inside:  # a folder that cannot be read counts as empty
-            found = sorted(entry.name for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
-        self.named = [os.path.join(top, name) for name in found]
-        self._films = len(set(names.values()))
-
-    def folders(self) -> list[_Folder]:
-        """The folders that have such pictures, in order of `_Folder.rank`."""
-        found, inner = [], {}
-        for path in self.named:
-            folder, inner[path], _ = self._scan(path)
-            found.append(folder)
-        if len({self._names[name] for folder in found for name in folder.suffixes}) < self._films:
-            found += self._all_others(inner)
-        return sorted((folder for folder in found if folder.films), key=lambda folder: folder.rank)
-
-    def _all_others(self, inner: dict[str, list[str]]) -> Iterator[_Folder]:
-        level, files = [self._top], 0
-        while level:
-            below = []
-            for path in level:
-                if files >= MAX_FILES:
-                    self.stopped = True
-                    return
-                if path not in inner:
-                    folder, inner[path], entries = self._scan(path)
-                    files += entries
-                    yield folder
-                below += inner[path]
-            level = below
-
-    def _scan(self, path: str) -> tuple[_Folder, list[str], int]:
-        """What is found in a folder, its subfolders (sorted), and the number of its entries."""
-        suffixes: dict[str, str] = {}
-        inner: list[str] = []
-        entries = pictures = 0
-        try:
-            # One listing instead of a file access per film and suffix; it also finds "tt1.JPG" on any system.
-            with os.scandir(path) as found:
-                for entry in found:
-                    entries += 1
-                    name = entry.name
-                    stem, suffix = os.path.splitext(name)
-                    if name.startswith("."):
-                        continue
-                    if suffix.lower() in SUFFIXES:
-                        pictures += 1
-                        self.example = self.example or entry.path
-                        if stem in self._names and (stem not in suffixes or _rank(suffix) < _rank(suffixes[stem])):
-                            suffixes[stem] = suffix
-                    elif entry.is_dir(follow_symlinks=False) and name != "__MACOSX":
-                        inner.append(entry.path)
-        except OSError:  # a folder that cannot be read counts as empty
-            pass
-        self.scanned.append(path)
-        self.pictures += pictures
-        films = len({self._names[name] for name in suffixes})
-        share = len(suffixes) / max(pictures, 1)
-        return _Folder(path, path in self.named, suffixes, films, share), sorted(inner), entries
-
-
-def _rank(suffix: str) -> tuple[int, str]:
-    return SUFFIXES.index(suffix.lower()), suffix

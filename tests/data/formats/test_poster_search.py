@@ -87,6 +87,28 @@ def test_films_in_json_with_a_folder_each_have_their_own_posters(tmp_path, slash
     assert paths[0] is None or not paths[0].exists()
 
 
+@pytest.mark.parametrize("layout", ["films.csv", "films.json"])
+@pytest.mark.parametrize("picture", ["poster.jpg", "POSTER.jpg", "1/poster.jpg"])
+def test_a_name_that_ends_several_links_is_no_films_own(tmp_path, layout, picture):
+    links = [f"https://films.org/{film_id}/poster.jpg" for film_id in IDS[:3]] + ["https://films.org/alien.jpg"]
+    rows = [{"id": n, "genres": "War", "poster": link} for n, link in zip(IDS, links, strict=True)]
+    text = "id,genres,poster\n" + "\n".join(",".join(film.values()) for film in rows)
+    (tmp_path / layout).write_text(text if layout == "films.csv" else json.dumps(rows))
+    for file in (picture, "covers/tt2.jpg", "covers/alien.jpg"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    table = read_films(tmp_path)
+    assert table.poster_paths == tuple(tmp_path / "covers" / f"{n}.jpg" for n in ("tt1", "tt2", "tt3", "alien"))
+    assert table.posters_found == "2 of 4 in covers/"
+
+
+def test_films_with_the_same_link_share_its_poster(tmp_path):
+    link = "https://films.org/p/alien.jpg"
+    (tmp_path / "films.json").write_text(json.dumps([{"id": n, "genres": ["War"], "poster": link} for n in IDS]))
+    (tmp_path / "alien.jpg").touch()
+    assert read_films(tmp_path).poster_paths == (tmp_path / "alien.jpg",) * len(IDS)
+
+
 def test_films_keep_their_order_with_and_without_named_files(films, tmp_path):
     rows = "tt1,Drama,\ntt2,Drama,p/two.jpg\ntt3,Drama,gone/x.jpg\ntt4,Drama,p/four.jpg\n"
     (tmp_path / "films.csv").write_text(f"id,genres,poster\n{rows}")
