@@ -15,8 +15,8 @@ from kgenre.data.formats.text_encoding import ENDS_IN_A_LETTER, SAVE_AS_UTF8, is
 # A field of a film table spans a handful of lines. Far more means that a closing quote is missing, so that the films
 # after it would silently become part of one overview.
 MAX_LINES_OF_A_ROW = 100
-# A line that is read after the last one: a row of its own, or part of a field if a quote was never closed.
-_END = "\0end of file\0"
+# A line that is read after the last one: a row of its own, or the end of a field if a quote was never closed.
+_END = '\0end of file\0"'
 
 NumberedRow = tuple[int, dict[str, str] | None]
 
@@ -74,7 +74,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
                 first_line, line = line + 1, reader.line_num
                 if fields == [_END]:
                     return
-                ends_in_a_quote = bool(fields) and fields[-1].endswith(_END)
+                ends_in_a_quote = bool(fields) and fields[-1].endswith(_END.rstrip('"'))
                 last_line = line - ends_in_a_quote
                 if last_line - first_line > MAX_LINES_OF_A_ROW:
                     raise FilmDataError(

@@ -91,7 +91,8 @@ def _differing_note(root: Path, pictures: Mapping[str, Mapping[str, Path]]) -> t
     names, each = ("1 name", "it counts") if len(differing) == 1 else (f"{len(differing):,} names", "each counts")
     return (
         f"{names} in several genre folders, such as {first} and {second}, are of different pictures: {each} as one "
-        "film with the genres of these folders, and only its first picture is used. Give different films different names.",
+        "film with the genres of these folders, and only its first picture is used. Give different films different "
+        "names.",
     )
 
 

@@ -56,20 +56,22 @@ def find_posters(
 
     def names_of(row: int) -> Iterator[str]:
         """The names that a film's poster may have, without suffix, the likeliest first."""
-        poster = posters[row]
+        poster, film_id = posters[row], ids[row]
         name = _stem(poster)
-        if file_of.get(name) == poster:  # a path on another machine
+        is_own, is_link = poster_of.get(name) == poster, _is_link(poster)
+        if is_own and not is_link:  # a path on another machine
             yield name
-        if file_of.get(ids[row], poster) == poster:
-            yield ids[row]
+        of_id = poster_of.get(film_id, poster)
+        if of_id == poster or _is_link(of_id):
+            yield film_id
         yield from filter(None, other_names[row].split("\0"))
-        if link_of.get(name) == poster:
+        if is_own and is_link:
             yield name
 
     top = os.fspath(root)
     is_there = [_is_there(top, poster) for poster in posters]
     missing = [row for row, there in enumerate(is_there) if not there]
-    file_of, link_of = (_by_name(posters, links) if missing else {} for links in (False, True))
+    poster_of = _by_name(posters) if missing else {}
     film_of: dict[str, int] = {}  # the names to search for, each with the first film that may have it
     for row in missing:
         for name in names_of(row):
@@ -87,7 +89,7 @@ def find_posters(
         else:
             lacking[row] = names
     pictures = [folder.pictures for folder in scanned]
-    near = match_loosely(lacking, pictures, lambda name: name in film_of or name in file_of)
+    near = match_loosely(lacking, pictures, lambda name: name in film_of or name in poster_of)
     place_of |= {row: (scanned[number], name) for row, (number, name) in near.items()}
     default = used[0].path if used else usual[0] if usual else ""
     paths, counts = PackedTexts(), Counter[str]()
@@ -119,13 +121,13 @@ def _is_link(poster: str) -> bool:
     return "://" in poster or poster.rfind("/") == 0
 
 
-def _by_name(posters: PackedTexts, links: bool) -> dict[str, str]:
-    """The table's file (or link) by its name without suffix; "" for a name that several files (or links) have."""
-    found: dict[str, str] = {}
+def _by_name(posters: PackedTexts) -> dict[str, str]:
+    """The table's file or link by its name without suffix; "" for a name that several have."""
+    poster_of: dict[str, str] = {}
     for poster in posters:
-        if poster and _is_link(poster) == links and found.setdefault(name := _stem(poster), poster) != poster:
-            found[name] = ""
-    return found
+        if poster and poster_of.setdefault(name := _stem(poster), poster) != poster:
+            poster_of[name] = ""
+    return poster_of
 
 
 def _stem(path: str) -> str:

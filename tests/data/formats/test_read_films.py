@@ -197,6 +197,15 @@ def test_error_a_truncated_table(write_csv, rows):
     check_error(path, "is truncated: it ends inside a quoted field of the row that begins on line 3")
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [('id,"genres', 1), ('id,genres\na,"War', 2), ('id,genres\na,War\n"', 3), ('id,genres\n\na,"War ""\n', 3)],
+)
+def test_error_a_quote_is_open_at_the_end_of_a_table(tmp_path, text, line):
+    (tmp_path / "films.csv").write_text(text)
+    check_error(tmp_path, f"is truncated: it ends inside a quoted field of the row that begins on line {line}.")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_error_a_table_truncated_inside_a_letter(tmp_path, encoding):
     text = "id,genres,title\na,War,Amélie\nb,War,Café"
