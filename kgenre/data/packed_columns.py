@@ -19,8 +19,7 @@ Item = TypeVar("Item")
 _FIELDS = np.dtype(
     [
         ("reason", np.int32),  # index into `_reasons`
-        ("was_read", bool),
-        ("sha256", "S32"),
+        ("sha256", "S32"),  # b"" where a file was not read
         ("height", np.int32),
         ("width", np.int32),
         ("plain", bool),
@@ -145,7 +144,7 @@ class PosterPaths(Column["Path | None"]):
 
 
 class ExaminedPosters(Column[PosterFile]):
-    """What is known about the poster file of each film, in 46 bytes each; a tuple takes 300.
+    """What is known about the poster file of each film, in 45 bytes each; a tuple takes 300.
 
     Args:
         files: one for each film; may be a generator.
@@ -157,9 +156,7 @@ class ExaminedPosters(Column[PosterFile]):
 
     def __init__(self, files: Iterable[PosterFile] = ()) -> None:
         numbers: dict[str, int] = {}
-        rows = (
-            (numbers.setdefault(reason, len(numbers)), bool(sha256), sha256, *rest) for reason, sha256, *rest in files
-        )
+        rows = ((numbers.setdefault(reason, len(numbers)), *rest) for reason, *rest in files)
         self._rows = np.fromiter(rows, _FIELDS)
         self._reasons = list(numbers)
 
@@ -183,6 +180,6 @@ class ExaminedPosters(Column[PosterFile]):
         return len(self._rows)
 
     def _item(self, index: int) -> PosterFile:
-        number, was_read, sha256, height, width, plain = self._rows[index].item()
+        number, sha256, *rest = self._rows[index].item()
         # NumPy strips trailing zero bytes as padding.
-        return PosterFile(self._reasons[number], sha256.ljust(32, b"\0") if was_read else b"", height, width, plain)
+        return PosterFile(self._reasons[number], sha256 and sha256.ljust(32, b"\0"), *rest)

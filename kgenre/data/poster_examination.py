@@ -86,11 +86,7 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
         try:
             status = folders.status(os.fspath(path), folder)
         except OSError as error:
-            status = reason_of(error)
-        except ValueError:  # a null byte in its name
-            status = "no such file"
-        if isinstance(status, str):
-            found[i] = PosterFile(status)
+            found[i] = PosterFile(reason_of(error))
             continue
         # Also ctime: a file unpacked over another one gets its mtime from the archive, in some the same for all files.
         # Hashed (without a random seed, as these are integers), as a time after 2262 does not fit into the cache.
@@ -110,18 +106,27 @@ class _Folders:
         self.root = os.path.realpath(root) if root else None
         self._inside: dict[str, bool] = {}
 
-    def status(self, path: str, folder: str) -> os.stat_result | str:
-        """Return the status of a file in a folder, or why it is refused."""
-        status = os.lstat(path)
+    def status(self, path: str, folder: str) -> os.stat_result:
+        """Return the status of a file in a folder.
+
+        Raises:
+            OSError: there is no such file, or it is refused.
+        """
+        try:
+            status = os.lstat(path)
+        except ValueError as error:  # a null byte in its name
+            raise FileNotFoundError(path) from error
         if self.root:
             if folder not in self._inside:
                 self._inside[folder] = self._is_inside(os.path.realpath(folder))
             is_link = stat.S_ISLNK(status.st_mode)
             if not self._inside[folder] or (is_link and not self._is_inside(os.path.realpath(path))):
-                return f"the file is outside {self.root}: copy it there"
+                raise OSError(f"the file is outside {self.root}: copy it there")
         if stat.S_ISLNK(status.st_mode):
             status = os.stat(path)
-        return refusal(status) or status
+        if reason := refusal(status):
+            raise OSError(reason)
+        return status
 
     def _is_inside(self, resolved: str) -> bool:
         return self.root is None or resolved == self.root or resolved.startswith(self.root.rstrip(os.sep) + os.sep)

@@ -89,11 +89,6 @@ def examine_file(path: str | os.PathLike[str]) -> PosterFile:
         data = read_file(path)
     except OSError as error:
         return PosterFile(reason_of(error))
-    return examine_bytes(data)
-
-
-def examine_bytes(data: bytes) -> PosterFile:
-    """Examine the contents of a file."""
     sha256 = hashlib.sha256(data).digest()
     reason, height, width, plain = _jpeg_header(data) or _other_header(data)
     if height * width > MAX_PIXELS:

@@ -15,7 +15,7 @@ from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.layout_choice import ARCHIVES
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
-from kgenre.data.poster_files import SUFFIXES, PosterFile, examine_bytes, read_file, reason_of
+from kgenre.data.poster_files import SUFFIXES, examine_file, read_file
 from kgenre.data.poster_resizing import RESIZE, Pixels
 from kgenre.data.poster_table import poster_table
 
@@ -60,11 +60,7 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
             )
         return shrunk(path, image_size, resize)
     place = os.path.expanduser(path)
-    try:
-        file = examine_bytes(read_file(place))
-    except OSError as error:
-        file = PosterFile(reason_of(error))
-    [found] = decode_posters([place], [file], image_size, resize)
+    [found] = decode_posters([place], [examine_file(place)], image_size, resize)
     if found.reasons[0]:
         raise FilmDataError(f"The poster {path} cannot be used: {found.reasons[0]}.")
     return found.pixels[0]

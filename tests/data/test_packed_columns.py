@@ -18,7 +18,7 @@ FILES = (
     PosterFile("", bytes(range(32)), 450, 300, True),
     PosterFile("no such file"),
     PosterFile("", b"ends in zeros".ljust(32, b"\0"), 70_000, 1, False),
-    PosterFile("", bytes(32), 1, 1, True),
+    PosterFile("", b"x" + bytes(31), 1, 1, True),
     PosterFile("no such file"),
 )
 

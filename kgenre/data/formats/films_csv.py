@@ -53,16 +53,16 @@ def read(path: Path, layout: str = "the films.csv layout", known_genres: Collect
     separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)], known_genres)
     if separator not in ("", "|"):
         films.notes.append(f"The genres of {path.name} are split at {separator!r}: no cell contains a |.")
-    genres: dict[str, list[str]] = {}
-    for cell, number in films.genres.items():
-        names = _genres_in(cell, separator)
-        if names is None:
+
+    def names_in(cell: str) -> list[str]:
+        if (names := _genres_in(cell, separator)) is None:
+            film_id = films.ids[films.genres_of.index(films.genres[cell])]
             raise FilmDataError(
-                f"{path}: the genres of film {films.ids[films.genres_of.index(number)]} are {cell[:60]!r}. "
-                "Write names joined by |, as in Drama|Romance."
+                f"{path}: the genres of film {film_id} are {cell[:60]!r}. Write names joined by |, as in Drama|Romance."
             )
-        genres[cell] = names
-    return films.table(genres.__getitem__, source=f"{layout}, {path}")
+        return names
+
+    return films.table(names_in, source=f"{layout}, {path}")
 
 
 def _read_part(path: Path, first: FilmTable) -> FilmTable:

@@ -150,6 +150,7 @@ class GatheredFilms(Generic[Genres]):
             FilmDataError: there are no films, or fewer than rows with too few or too many fields.
         """
         self.check_not_empty(len(self.ids))
+        listed = [set(names_in(genres)) for genres in self.genres]
         if count := self._with_html:
             self.notes.append(f"{count:,} overview{'s' * (count > 1)} contained HTML, which was converted to text.")
         if count := self._contradicting:
@@ -160,7 +161,6 @@ class GatheredFilms(Generic[Genres]):
         if "poster_paths" not in fields:
             paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)
             fields |= {"poster_paths": paths, "posters_found": found}
-        listed = [set(names_in(genres)) for genres in self.genres]
         names = sorted(set().union(*listed)) if genre_names is None else genre_names
         column_of = {name: column for column, name in enumerate(names)}
         each = np.zeros((len(listed), len(names)), np.uint8)
