@@ -23,7 +23,7 @@ _log = logging.getLogger("kgenre")
 def choose_split(
     films: FilmTable,
     poster_files: ExaminedPosters,
-    run: KeptFilms | None,
+    kept: KeptFilms | None,
     take_given: bool,
     fractions: tuple[float, float],
     seed: int,
@@ -34,7 +34,7 @@ def choose_split(
     Args:
         films: all films as read.
         poster_files: what `examine_posters` returned for their posters.
-        run: what a checkpoint keeps of its run's films; its split is used if it has any of ``films``.
+        kept: what a checkpoint keeps of its run's films; its split is used if it has any of ``films``.
         take_given: use the split that comes with the films, if there is one.
         fractions: shares of the films for validation and test, if a split is drawn.
         seed: the seed to draw a split with.
@@ -45,11 +45,11 @@ def choose_split(
         FilmDataError: see `KeptFilms.split_over` and `split_films`; or the model was trained on all of the films to
             test, under other ids.
     """
-    if run and (split := run.split_over(films)):
+    if kept and (split := kept.split_over(films)):
         if sum(split.sizes):
-            _log_changes(split, run)
+            _log_changes(split, kept)
             return split
-        seen = run.seen_in_training(films)
+        seen = kept.seen_in_training(films)
         if to_test and not (take_given and films.split):
             return _all_but(seen, films, seed)
         _log.warning(
@@ -95,35 +95,37 @@ def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
         )
 
 
-def refuse_other_films(run: Trainer | None, kept: KeptFilms | None, stage: str, films: FilmTable) -> None:
+def refuse_other_films(trainer: Trainer | None, kept: KeptFilms | None, stage: str, films: FilmTable) -> None:
     """Refuse films if the checkpoint's run knows none of them, unless they are to test an explicitly given run.
 
     Raises:
         FilmDataError: training would resume with them, or the run to test was only found by its name.
     """
-    if run is None or run.ckpt_path is None or run.state.status != "running" or not (kept and kept.has_none_of(films)):
+    if trainer is None or trainer.ckpt_path is None or trainer.state.status != "running":
         return
-    none = f"None of these {len(films):,} films is in the split of {run.ckpt_path}"
+    if not (kept and kept.has_none_of(films)):
+        return
+    none = f"None of these {len(films):,} films is in the split of {trainer.ckpt_path}"
     if stage == "fit":
         raise FilmDataError(
             f"{none}, so its training cannot be resumed with them. Give the films that it was started with "
             "(--data.path) or another run (--ckpt_path RUN), or leave out --ckpt_path to train from scratch."
         )
-    if run.found_by_name:
+    if trainer.found_by_name:
         raise FilmDataError(
             f"{none}, the newest run with this name. Give the intended run with --ckpt_path RUN; it may be this one, "
             "to test it on different films."
         )
 
 
-def _log_changes(split: Split, run: KeptFilms) -> None:
-    kept = {part: run.split[part] if run.split else [] for part in PARTS}
+def _log_changes(split: Split, kept: KeptFilms) -> None:
+    ids_of = {part: kept.split[part] if kept.split else [] for part in PARTS}
     new = len(split.ids) - sum(split.sizes)
-    gone = sum(map(len, kept.values())) - sum(split.sizes)
+    gone = sum(map(len, ids_of.values())) - sum(split.sizes)
     if new or gone:
         _log.warning("The checkpoint's split is kept. Films in no part of it: %d; not in the data: %d.", new, gone)
     here = {split.ids[row] for row in split.train}
-    if [film_id for film_id in kept["train"] if film_id in here] != [split.ids[row] for row in split.train]:
+    if [film_id for film_id in ids_of["train"] if film_id in here] != [split.ids[row] for row in split.train]:
         _log.warning(
             "The films are in a different order than when the run began: training that is resumed draws different "
             "batches than it would have."

@@ -73,7 +73,7 @@ def _read_part(path: Path, first: FilmTable) -> FilmTable:
 def _genres_in(cell: str, separator: str) -> list[str] | None:
     # A ``genres`` column of another table may hold numbers or objects. Read as names, these would silently become
     # thousands of genres.
-    names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
+    names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator)
     several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
     return None if several or names is None or any(map(_NUMBER.fullmatch, names)) else names
 

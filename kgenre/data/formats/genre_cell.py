@@ -21,13 +21,13 @@ MAX_CHARS = 10_000
 _NEARLY_ALL = 0.9
 
 
-def joined_genres(text: str, separators: str) -> list[str] | None:
+def joined_genres(text: str, separators: str = "") -> list[str] | None:
     """The names in a cell, split at | and at each of the characters ``separators``, or those of a list.
 
     None for a list of something else, and for an object.
 
     Example:
-        >>> joined_genres("Drama, Crime", ","), joined_genres("N/A", ""), joined_genres("['War']", ",")
+        >>> joined_genres("Drama, Crime", ","), joined_genres("N/A"), joined_genres("['War']", ",")
         (['Drama', 'Crime'], [], ['War'])
     """
     if text.startswith("["):  # split as names, a list would silently become wrong genres

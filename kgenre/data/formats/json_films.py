@@ -17,7 +17,7 @@ OVERVIEWS = ("overview", "storyline", "plot", "extract", "description")
 def _genres_in(text: str) -> list[str] | None:
     if text.startswith(("[", "(")):
         return listed_genres(text)
-    return None if "," in text else joined_genres(text, "|")  # "Drama, War" would be one genre
+    return None if "," in text else joined_genres(text)  # "Drama, War" would be one genre
 
 
 def _with_ids_and_overviews(rows: Rows) -> Rows:

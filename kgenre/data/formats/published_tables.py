@@ -24,7 +24,7 @@ MOVIE_GENRE = Layout(
         "the MovieGenre layout",
         id="imdbid",
         genres="genre",
-        parse_genres=partial(joined_genres, separators="|"),
+        parse_genres=joined_genres,
         year="title",
         poster="poster",
     ).read,
