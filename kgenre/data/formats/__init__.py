@@ -42,7 +42,7 @@ from kgenre.data.formats import picture_folders
 from kgenre.data.formats import published_tables as published
 from kgenre.data.formats.course import COURSE, MULTI_LABEL
 from kgenre.data.formats.films_csv import FILMS, UNLABELLED
-from kgenre.data.formats.given_parts import parts_in, read_parts
+from kgenre.data.formats.given_parts import parts_in
 from kgenre.data.formats.json_films import JSON_FILMS
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout import Layout
@@ -152,8 +152,8 @@ def _find_table(root: Path, formats: dict[str, Layout]) -> Callable[[], FilmTabl
     for layout in formats.values():
         fitting = [p for p in tables if fits[p] is layout]
         named = [p for p in fitting if p.name == layout.file_name] or fitting
-        if len(named) > 1 and (parts := parts_in(named)):
-            return partial(read_parts, parts, layout)
+        if len(named) > 1 and layout.in_parts and (parts := parts_in(named)):
+            return partial(layout.read, *parts)
         if len(named) > 1:
             raise FilmDataError(
                 f"{root} has {len(named)} files that fit: {shortened_list(p.name for p in named)}. "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 from kgenre.data.formats.layout import Layout
@@ -19,47 +19,51 @@ ONE = frozenset({"1", "1.0", "True", "TRUE"})  # spreadsheets write TRUE for Pyt
 ZERO_OR_ONE = ONE | {"0", "0.0", "False", "FALSE", ""}
 
 
-def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
-    """Read the CSV file at ``path`` (see the module docstring); ``layout`` is the layout's name in ``table.source``.
+def read(*files: Path, layout: str = "the coursework's layout") -> FilmTable:
+    """Read a CSV file, or one for each part (see the module docstring).
 
     If a film's ``Genre`` list and 0/1 columns disagree, the columns win: the course trains on them. In a file without
     such columns the genres come from the lists, sorted.
 
+    Args:
+        files: the file or files.
+        layout: the layout's name in ``table.source``.
+
     Raises:
-        FilmDataError: the file is not text, not CSV, or has no films.
+        FilmDataError: a file is not text, not CSV, or has no films.
     """
-    films = GatheredFilms[tuple[str, tuple[str, ...]]](path)
-    one_hot: dict[str, None] = {}  # the columns with nothing but 0 and 1 so far
+    films = GatheredFilms[tuple[str, tuple[str, ...]]](*files)
+    is_one_hot: dict[str, bool] = {}  # whether a column has had nothing but 0 and 1
+    header, others = None, list[str]()
     for film_id, row in films.rows("Id", exact=True):
-        if not films.ids:
+        if row.keys() != header:  # in the first row of a file
+            header = row.keys()
             # pandas writes its index as a column without a name, and reads it back as "Unnamed: 0".
-            others = (n for n in row if n and n not in COLUMNS and not n.startswith("Unnamed:"))
-            one_hot = dict.fromkeys(others)
-        for name in [n for n in one_hot if row[n] not in ZERO_OR_ONE]:
-            del one_hot[name]
-        genres = (row["Genre"], tuple(n for n in one_hot if row[n] in ONE))
+            others = [name for name in row if name and name not in COLUMNS and not name.startswith("Unnamed:")]
+            is_one_hot |= {name: True for name in others if name not in is_one_hot}
+        for name in others:
+            is_one_hot[name] = is_one_hot[name] and row[name] in ZERO_OR_ONE
+        genres = (row["Genre"], tuple(name for name in others if row[name] in ONE))
         films.add(film_id, genres=genres, overview=row.get("Overview", ""))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
-    source = f"{layout}, {path}"
-    if one_hot:
-        has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
+    if columns := [name for name, is_one in is_one_hot.items() if is_one]:
+        has = {genres: [name for name in genres[1] if is_one_hot[name]] for genres in films.genres}
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
             s = "s" * (disagreements != 1)
             films.notes.append(
                 f"Genre list and genre columns disagree in {disagreements} film{s}: the columns are used."
             )
-        return films.table(has.__getitem__, [*one_hot], source=source)
+        return films.table(layout, has.__getitem__, columns)
     read_as = list(listed)
     kept = []
     for film, number in enumerate(films.genres_of):
         if listed[read_as[number]] is None:
-            reason = f"Genre is not a list of names: {read_as[number][0][:60]!r}"
-            films.left_out.append(LeftOut(films.ids[film], reason))
+            films.leave_out(films.ids[film], f"Genre is not a list of names: {read_as[number][0][:60]!r}")
         else:
             kept.append(film)
     films.check_not_empty(len(kept))
-    return films.table(lambda genres: listed[genres] or (), source=source).subset(kept)
+    return films.table(layout, lambda genres: listed[genres] or ()).subset(kept)
 
 
 def _genre_list(text: str) -> list[str] | None:

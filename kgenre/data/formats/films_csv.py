@@ -11,7 +11,6 @@ Films to predict are in the same kind of table, without the column ``genres``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -27,20 +26,19 @@ LISTS = ("[", "(")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")  # 18, or 18.0 as pandas writes it in a column with gaps
 
 
-def read(path: Path, layout: str = "the films.csv layout", known_genres: Collection[str] = ()) -> FilmTable:
-    """Read the CSV file at ``path`` (see the module docstring); ``genre_names`` are the genres that occur, sorted.
+def read(*files: Path, layout: str = "the films.csv layout") -> FilmTable:
+    """Read a CSV file, or one for each part (see the module docstring); ``genre_names`` are those that occur, sorted.
 
     "N/A" is not a genre.
 
     Args:
-        path: the file.
+        files: the file or files.
         layout: the layout's name in ``table.source``.
-        known_genres: see `genre_separator`.
 
     Raises:
-        FilmDataError: the file is not text, not CSV or has no films, or its genres are not joined names or lists.
+        FilmDataError: a file is not text, not CSV or has no films, or its genres are not joined names or lists.
     """
-    films = GatheredFilms[str](path)
+    films = GatheredFilms[str](*files)
     for film_id, row in films.rows("id"):
         films.add(
             film_id,
@@ -50,24 +48,20 @@ def read(path: Path, layout: str = "the films.csv layout", known_genres: Collect
             overview=row.get("overview", ""),
             poster=row.get("poster", ""),
         )
-    separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)], known_genres)
+    separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)])
     if separator not in ("", "|"):
-        films.notes.append(f"The genres of {path.name} are split at {separator!r}: no cell contains a |.")
+        films.notes.append(f"The genres of {files[0].name} are split at {separator!r}: no cell contains a |.")
 
     def names_in(cell: str) -> list[str]:
         if (names := _genres_in(cell, separator)) is None:
             film_id = films.ids[films.genres_of.index(films.genres[cell])]
             raise FilmDataError(
-                f"{path}: the genres of film {film_id} are {cell[:60]!r}. Write names joined by |, as in Drama|Romance."
+                f"{films.name}: the genres of film {film_id} are {cell[:60]!r}. "
+                "Write names joined by |, as in Drama|Romance."
             )
         return names
 
-    return films.table(names_in, source=f"{layout}, {path}")
-
-
-def _read_part(path: Path, first: FilmTable) -> FilmTable:
-    """Read a later part of a split, which may be too small to tell the separator of its genres."""
-    return read(path, known_genres=first.genre_names)
+    return films.table(layout, names_in)
 
 
 def _genres_in(cell: str, separator: str) -> list[str] | None:
@@ -83,7 +77,6 @@ FILMS = Layout(
     "(columns id, title, year, overview, genres joined by |, poster: a relative path)",
     ("id", "genres"),
     read,
-    read_part=_read_part,
 )
 UNLABELLED = Layout(
     "unlabelled.csv",

@@ -13,6 +13,7 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.csv_rows import NumberedRow, column_key, read_rows, with_column_keys
+from kgenre.data.formats.given_parts import part_of
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.poster_search import find_posters
 from kgenre.data.formats.text_encoding import encoding_of
@@ -31,21 +32,24 @@ class GatheredFilms(Generic[Genres]):
 
     A film's genres are kept as the layout has them, such as the text of a cell; `table` is given the function that
     turns them into names. ``left_out`` lists the rows that are not films, with the reason, and ``notes`` what else a
-    user should know; readers may append to both.
+    user should know; readers may append notes.
 
     Args:
-        path: the file that is read; posters are searched for in its folder.
+        files: the file that is read, or one for each part of a split, named as `part_of` expects; posters are searched
+            for in the folder of the first one.
 
     Example:
         >>> films = GatheredFilms[str](Path("films.csv"))
         >>> for film_id, row in films.rows("id"):
         ...     films.add(film_id, genres=row["genres"])
-        >>> films.table(lambda cell: cell.split("|"), source="a table").genres_of(0), films.left_out
+        >>> films.table("a table", lambda cell: cell.split("|")).genres_of(0), films.left_out
         (('Drama', 'War'), [LeftOut(id='line 3', reason='the row has no id')])
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, *files: Path) -> None:
+        self.files = files
+        others = " and ".join(file.name for file in files[1:])
+        self.name = f"{files[0]} with {others}" if others else str(files[0])
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
         self.ids = PackedTexts()
@@ -56,11 +60,13 @@ class GatheredFilms(Generic[Genres]):
         self._same_year: dict[int | None, int | None] = {}
         self._with_html = self._contradicting = 0
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
+        self._part = ""  # that is being read, for reasons
+        self._split: dict[str, PackedTexts] = {}
 
     def rows(
         self, id_column: str, exact: bool = False, change: Callable[[Rows], Rows] = lambda rows: rows
     ) -> Iterator[tuple[str, dict[str, str]]]:
-        """(id, row) of each film in a CSV or JSON file, in its order; no row is kept in memory.
+        """(id, row) of each film in the CSV or JSON files, in their order; no row is kept in memory.
 
         A row without an id or with the wrong number of fields, one that repeats the column names, and every later row
         with the same id are left out.
@@ -68,36 +74,50 @@ class GatheredFilms(Generic[Genres]):
         Args:
             id_column: the column of ids.
             exact: whether the columns are named as in the file, or by `column_key`.
-            change: preprocesses the rows.
+            change: preprocesses the rows of a file.
 
         Raises:
-            FilmDataError: see `read_json_rows`, `encoding_of` and `read_rows`.
+            FilmDataError: see `read_json_rows`, `encoding_of` and `read_rows`; or a file has no films.
         """
-        if self.path.suffix.lower() in JSON_SUFFIXES:
-            rows: Rows = read_json_rows(self.path)
-        else:
-            encoding, notes = encoding_of(self.path)
-            self.notes += notes
-            rows = read_rows(self.path, encoding)
-        rows = change(rows if exact else with_column_keys(self.path, rows))
-        rows_of: dict[str, int] = {}  # id -> hash of its row, to tell a repeated row from a contradicting one
-        for line, row in rows:
-            film_id = row[id_column] if row else ""
-            if row is None:
-                self.left_out.append(LeftOut(f"line {line}", _MISFIT))
-            elif not film_id:
-                self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
-            # A cheap test first: hardly any id begins with the first letter of its column's name, such as _id.
-            elif film_id.lstrip("_")[:1].casefold() == id_column[0].casefold() and _repeats_names(row):
-                self.left_out.append(LeftOut(f"line {line}", "the row repeats the column names"))
-            elif film_id in rows_of:
-                is_same = hash(tuple(row.values())) == rows_of[film_id]
-                repeats = "is the same" if is_same else f"has the same {id_column}"
-                self.left_out.append(LeftOut(film_id, f"line {line}: an earlier row {repeats}"))
-                self._contradicting += not is_same
-            else:
-                rows_of[film_id] = hash(tuple(row.values()))
-                yield film_id, row
+        for file in self.files:
+            self._part = f"{file.name}: " if len(self.files) > 1 else ""
+            rows_of: dict[str, int] = {}  # id -> hash of its row, to tell a repeated row from a contradicting one
+            films, left_out, in_other_parts = len(self.ids), len(self.left_out), frozenset(self.ids)
+            rows = self._rows_in(file)
+            for line, row in change(rows if exact else with_column_keys(file, rows)):
+                film_id = row[id_column] if row else ""
+                if row is None:
+                    self.leave_out(f"line {line}", _MISFIT)
+                elif not film_id:
+                    self.leave_out(f"line {line}", f"the row has no {id_column}")
+                # A cheap test first: hardly any id begins with the first letter of its column's name, such as _id.
+                elif film_id.lstrip("_")[:1].casefold() == id_column[0].casefold() and _repeats_names(row):
+                    self.leave_out(f"line {line}", "the row repeats the column names")
+                elif film_id in rows_of:
+                    is_same = hash(tuple(row.values())) == rows_of[film_id]
+                    repeats = "is the same" if is_same else f"has the same {id_column}"
+                    self.leave_out(film_id, f"line {line}: an earlier row {repeats}")
+                    self._contradicting += not is_same
+                else:
+                    rows_of[film_id] = hash(tuple(row.values()))
+                    if film_id in in_other_parts:
+                        self.leave_out(film_id, "it is in another part too")
+                    else:
+                        yield film_id, row
+            _check_not_empty(str(file), len(rows_of), self.left_out[left_out:])
+            self._split[part_of(file)] = self.ids.take(np.arange(films, len(self.ids)))
+        self._part = ""
+
+    def _rows_in(self, file: Path) -> Rows:
+        if file.suffix.lower() in JSON_SUFFIXES:
+            return read_json_rows(file)
+        encoding, notes = encoding_of(file)
+        self.notes += notes
+        return read_rows(file, encoding)
+
+    def leave_out(self, film_id: str, reason: str) -> None:
+        """List a row of the file that is being read as left out."""
+        self.left_out.append(LeftOut(film_id, self._part + reason))
 
     def add(
         self,
@@ -135,6 +155,7 @@ class GatheredFilms(Generic[Genres]):
 
     def table(
         self,
+        layout: str,
         names_in: Callable[[Genres], Iterable[str]],
         genre_names: Sequence[str] | None = None,
         **fields: Any,
@@ -142,9 +163,10 @@ class GatheredFilms(Generic[Genres]):
         """All films as a table.
 
         Args:
+            layout: the layout's name, for ``source``.
             names_in: turns the genres given to `add` into names.
             genre_names: the genre columns, in this order; other genres are ignored. None: all that occur, sorted.
-            fields: other fields of the table, such as ``source``; with ``poster_paths`` posters are not searched for.
+            fields: other fields of the table; with ``poster_paths`` posters are not searched for.
 
         Raises:
             FilmDataError: there are no films, or fewer than rows with too few or too many fields.
@@ -159,8 +181,10 @@ class GatheredFilms(Generic[Genres]):
                 "a film's first row is used. If each genre has its own row, put them into one, joined by |."
             )
         if "poster_paths" not in fields:
-            paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)
+            paths, found = find_posters(self.files[0].parent, self.ids, self._posters, self._poster_names)
             fields |= {"poster_paths": paths, "posters_found": found}
+        if len(self.files) > 1:
+            fields["split"] = self._split
         names = sorted(set().union(*listed)) if genre_names is None else genre_names
         column_of = {name: column for column, name in enumerate(names)}
         each = np.zeros((len(listed), len(names)), np.uint8)
@@ -173,6 +197,7 @@ class GatheredFilms(Generic[Genres]):
             overviews=self._overviews,
             genres=each[np.frombuffer(self.genres_of, np.int64)],
             genre_names=tuple(names),
+            source=f"{layout}, {self.name}",
             left_out=tuple(self.left_out),
             notes=tuple(self.notes),
             **fields,
@@ -180,17 +205,21 @@ class GatheredFilms(Generic[Genres]):
 
     def check_not_empty(self, films: int) -> None:
         """Raise `FilmDataError` if there are no films, or fewer than rows with too few or too many fields."""
-        if not films:
-            rows = len(self.left_out)
-            why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"
-            raise FilmDataError(f"{self.path} has no films ({why}).")
-        misfits = [entry.id for entry in self.left_out if entry.reason == _MISFIT]
+        _check_not_empty(self.name, films, self.left_out)
+        misfits = [entry for entry in self.left_out if entry.reason.endswith(_MISFIT)]
         if len(misfits) > films:
             raise FilmDataError(
-                f"{self.path}: {len(misfits):,} of {films + len(misfits):,} rows have too few or too many fields, "
-                f"such as {misfits[0]}.\nTexts that contain the separator must be in quotes: export the table again "
-                "from its source."
+                f"{self.name}: {len(misfits):,} of {films + len(misfits):,} rows have too few or too many fields, such "
+                f"as {misfits[0].id}.\nTexts that contain the separator must be in quotes: export the table again from "
+                "its source."
             )
+
+
+def _check_not_empty(name: str, films: int, left_out: Sequence[LeftOut]) -> None:
+    if not films:
+        rows = len(left_out)
+        why = f"all {rows} rows were left out: {left_out[0].reason}" if rows else "only a header"
+        raise FilmDataError(f"{name} has no films ({why}).")
 
 
 def _repeats_names(row: dict[str, str]) -> bool:

@@ -40,16 +40,15 @@ def joined_genres(text: str, separators: str = "") -> list[str] | None:
     return [name for name in names if is_genre(name)]
 
 
-def genre_separator(cells: Collection[str], known: Collection[str] = ()) -> str:
+def genre_separator(cells: Collection[str]) -> str:
     """The character that joins genres; "" if each cell seems to be a single genre.
 
     ``|`` if any cell has it. Otherwise the first of SEPARATORS for which at least nine in ten of the cells that contain
-    it split into names that all occur in other cells too, or are ``known``: "Sci-Fi / Fantasy" is a single genre unless
-    both "Sci-Fi" and "Fantasy" occur in another cell.
+    it split into names that all occur in other cells too: "Sci-Fi / Fantasy" is a single genre unless both "Sci-Fi" and
+    "Fantasy" occur in another cell.
 
     Args:
         cells: the distinct cells.
-        known: genres of other tables.
 
     Example:
         >>> genre_separator(["Drama; War", "War", "Drama"]), genre_separator(["Drama", "Sci-Fi / Fantasy", "Fantasy"])
@@ -61,7 +60,7 @@ def genre_separator(cells: Collection[str], known: Collection[str] = ()) -> str:
         names = [{name.strip() for name in cell.split(separator)} for cell in cells]
         count = Counter(name for some in names for name in some)
         joined = [some for cell, some in zip(cells, names, strict=True) if separator in cell]
-        genres = {name for name in count if count[name] > 1}.union(known)
+        genres = {name for name in count if count[name] > 1}
         if joined and sum(some <= genres for some in joined) >= _NEARLY_ALL * len(joined):
             return separator
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import column_key
@@ -19,10 +18,11 @@ class Layout:
         about: the file's contents and where the posters are, for messages.
         columns: the column names that a file must have; unless ``exact``, as `column_key` returns them. "title|id"
             means one of the two.
-        read: reads the films in a file; raises `FilmDataError` if it cannot be read, is truncated, or has no films.
+        read: reads the films in a file, or in one for each part of a split; raises `FilmDataError` if a file cannot be
+            read, is truncated, or has no films.
         exact: column names must match in case, spaces and underscores too.
         kinds: ".csv" (any other text file too), ".json" (JSONL and Parquet too) or ".hdf5".
-        read_part: reads a later part of a split, given the table of its first part; None: ``read`` does.
+        in_parts: whether there may be one file for each part of a split.
         labelled: whether films have genres; if not, a file with a column named after genres does not fit.
 
     Example:
@@ -33,10 +33,10 @@ class Layout:
     file_name: str
     about: str
     columns: tuple[str, ...]
-    read: Callable[[Path], FilmTable]
+    read: Callable[..., FilmTable]
     exact: bool = False
     kinds: tuple[str, ...] = (".csv",)
-    read_part: Callable[[Path, FilmTable], FilmTable] | None = None
+    in_parts: bool = True
     labelled: bool = True
 
     def missing_columns(self, header: Sequence[str]) -> list[str]:

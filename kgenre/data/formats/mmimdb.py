@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import is_genre
 from kgenre.data.formats.json_rows import as_text
@@ -48,7 +48,7 @@ def read(path: Path) -> FilmTable:
             progress(done, len(ids))
             film, reason = ({}, "it is in split.json twice") if film_id in known else _film(folder / f"{film_id}.json")
             if reason:
-                films.left_out.append(LeftOut(film_id, reason))
+                films.leave_out(film_id, reason)
                 continue
             known.add(film_id)
             read[part].append(film_id)
@@ -64,9 +64,9 @@ def read(path: Path) -> FilmTable:
         raise FilmDataError(f"{path} has no films ({why}).")
     films.notes.append(f"{path.name} splits the films into {', '.join(f'{len(split[n])} {n}' for n in PARTS)}.")
     return films.table(
+        "the MM-IMDb layout",
         tuple,
         poster_paths=PosterPaths(folder / f"{film_id}.jpeg" for film_id in films.ids),
-        source=f"the MM-IMDb layout, {path}",
         split=read,
     )
 
@@ -107,4 +107,5 @@ MMIMDB = Layout(
     read,
     exact=True,
     kinds=(".json",),
+    in_parts=False,
 )

@@ -74,10 +74,10 @@ def read(path: Path) -> FilmTable:
     if not words:
         films.notes.append(f"There is no metadata.npy next to {path.name}: its films have no overviews.")
     return films.table(
+        "MM-IMDb's HDF5 file",
         tuple,
         names,
         poster_paths=PosterPaths(posters / f"{film_id}.png" for film_id in ids),
-        source=f"MM-IMDb's HDF5 file, {path}",
         root=posters,
         split=split,
     )
@@ -157,4 +157,5 @@ MMIMDB_HDF5 = Layout(
     read,
     exact=True,
     kinds=(".hdf5",),
+    in_parts=False,
 )

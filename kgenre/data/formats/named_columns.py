@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms, Rows
 from kgenre.data.formats.genre_cell import listed_genres
 
@@ -42,20 +42,19 @@ class NamedColumns:
     change: Callable[[Rows], Rows] = lambda rows: rows
     skip_reason: Callable[[dict[str, str]], str] = lambda row: ""
 
-    def read(self, path: Path) -> FilmTable:
-        """Read a CSV or JSON file; the genre names are those that occur, sorted.
+    def read(self, *files: Path) -> FilmTable:
+        """Read a CSV or JSON file, or one for each part; the genre names are those that occur, sorted.
 
         Raises:
             FilmDataError: the file cannot be read, is truncated, or has no films.
         """
-        films = GatheredFilms[tuple[str, ...]](path)
+        films = GatheredFilms[tuple[str, ...]](*files)
         for film_id, row in films.rows(self.id, change=self.change):
             genres = self.parse_genres(row[self.genres])
             if reason := self.skip_reason(row):
-                films.left_out.append(LeftOut(film_id, reason))
+                films.leave_out(film_id, reason)
             elif genres is None:
-                reason = f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}"
-                films.left_out.append(LeftOut(film_id, reason))
+                films.leave_out(film_id, f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}")
             else:
                 year = year_in(row.get(self.year, ""))
                 films.add(
@@ -67,7 +66,7 @@ class NamedColumns:
                     poster=row.get(self.poster, ""),
                     poster_names=self._poster_names(film_id, row),
                 )
-        return films.table(tuple, source=f"{self.name}, {path}")
+        return films.table(self.name, tuple)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
         # Most tables name no files: users save posters under an id.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.packed_columns import PosterPaths
 from kgenre.data.poster_files import SUFFIXES
@@ -35,7 +35,7 @@ def read_genres(root: Path) -> FilmTable:
         >>> read_genres(Path("posters-by-genre")).genre_names
         ('Drama', 'Horror')
     """
-    return _read(root, folders_in(root), f"posters in folders by genre, {root}")
+    return _read(root, folders_in(root), "posters in folders by genre")
 
 
 def has_posters(root: Path) -> bool:
@@ -51,10 +51,10 @@ def read_posters(root: Path) -> FilmTable:
         'tt0084058'
     """
     folder = next(filter(_pictures, (root, *folders_in(root))))
-    return _read(root, [folder], f"posters without a table, {folder}", genre_names=())
+    return _read(folder, [folder], "posters without a table", genre_names=())
 
 
-def _read(root: Path, folders: Sequence[Path], source: str, genre_names: Sequence[str] | None = None) -> FilmTable:
+def _read(root: Path, folders: Sequence[Path], layout: str, genre_names: Sequence[str] | None = None) -> FilmTable:
     films = GatheredFilms[tuple[str, ...]](root)
     pictures: dict[str, dict[str, Path]] = {}  # by film, then by genre
     for folder in folders:
@@ -62,13 +62,12 @@ def _read(root: Path, folders: Sequence[Path], source: str, genre_names: Sequenc
             film = _text(os.path.splitext(name)[0])
             first = pictures.setdefault(film, {}).setdefault(_text(folder.name), folder / name)
             if first.name != name:  # alien.png after alien.jpg
-                reason = f"{_text(name)}: {_text(first.name)} is a picture of the same name"
-                films.left_out.append(LeftOut(film, reason))
+                films.leave_out(film, f"{_text(name)}: {_text(first.name)} is a picture of the same name")
     for film, some in pictures.items():
         films.add(film, genres=tuple(some))
     paths = PosterPaths(next(iter(some.values())) for some in pictures.values())
     films.notes += _differing_note(root, pictures)
-    return films.table(tuple, genre_names, poster_paths=paths, source=source)
+    return films.table(layout, tuple, genre_names, poster_paths=paths)
 
 
 def _pictures(folder: Path) -> list[str]:

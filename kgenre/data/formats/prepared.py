@@ -51,10 +51,10 @@ def read(path: Path) -> FilmTable:
             paths.append(str(poster) if film.pop("poster") else "")
             films.add(film.pop("id"), **film)
     return films.table(
+        "prepared films",
         tuple,
         names,
         poster_paths=PosterPaths(paths),
-        source=f"prepared films, {path}",
         root=folder,
         split=manifest.get("split"),
     )
@@ -98,4 +98,5 @@ PREPARED = Layout(
     read,
     exact=True,
     kinds=(".json",),
+    in_parts=False,
 )

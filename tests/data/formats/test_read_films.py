@@ -541,6 +541,7 @@ def test_a_file_for_each_part_becomes_one_table_with_a_split(write_csv, tmp_path
     assert [table.genres_of(i) for i in (1, 2, 3)] == [("Drama",), ("War",), ("Action", "Drama")]
     assert (table.titles[3], table.years[3], table.overviews[3]) == ("Heat", 1995, "A heist.")
     assert table.poster_paths[1] == tmp_path / "posters" / "b.jpg"
+    assert table.posters_found == "1 of 4 in posters/"
     assert table.left_out == (
         ("line 3", f"{validation}.csv: the row has no id"),
         ("b", "test.csv: it is in another part too"),
@@ -557,6 +558,21 @@ def test_the_genres_of_small_parts_are_split_as_those_of_training(write_csv, tmp
     table = read_films(tmp_path)
     assert table.genre_names == ("Crime", "Drama", "War")
     assert [table.genres_of(i) for i in (0, 4, 5)] == [("Drama", "War"), ("Drama", "War"), ("Crime",)]
+
+
+def test_parts_of_the_course_layout_may_have_different_genre_columns(write_csv, tmp_path):
+    write_csv("train.csv", [["Id", "Genre", "Drama", "Score", "Overview"], ["a", "['Drama']", 1, 7, "x"]])
+    write_csv("test.csv", [["Id", "Genre", "War", "Drama", "Overview"], ["b", "['War']", 1, 0, "y"]])
+    table = read_films(tmp_path)
+    assert table.genre_names == ("Drama", "War")
+    assert table.genres.tolist() == [[1, 0], [0, 1]]
+    assert table.split == {"train": ("a",), "test": ("b",)}
+
+
+def test_error_a_part_without_films(write_csv, tmp_path):
+    write_csv("train.csv", [*FILMS, film_row("a")])
+    write_csv("test.csv", FILMS)
+    check_error(tmp_path, f"{tmp_path / 'test.csv'} has no films (only a header).")
 
 
 def test_real_films_are_equal_in_both_layouts(real_data):
