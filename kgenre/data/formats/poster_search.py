@@ -99,9 +99,10 @@ def find_posters(
             paths.append(os.path.join(folder.path, name + folder.pictures[name]))
             counts[folder.path] += 1
         elif poster and not _is_link(poster):
-            paths.append(os.path.join(top, poster))
+            path = os.path.join(top, poster)
+            paths.append(path)
             if is_there[row]:
-                counts[os.path.dirname(os.path.join(top, poster))] += 1
+                counts[os.path.dirname(path)] += 1
         else:
             paths.append(default and os.path.join(default, f"{_file_name(ids[row])}.jpg"))
     text = _summary(len(ids), counts, ranked, top)
@@ -113,7 +114,7 @@ def find_posters(
 
 
 def _is_there(top: str, poster: str) -> bool:
-    return bool(_file_name(poster)) and not _is_link(poster) and os.path.lexists(os.path.join(top, poster))
+    return poster[-1:] not in ("", "/") and not _is_link(poster) and os.path.lexists(os.path.join(top, poster))
 
 
 def _is_link(poster: str) -> bool:
