@@ -60,7 +60,7 @@ class GatheredFilms(Generic[Genres]):
         self._same_year: dict[int | None, int | None] = {}
         self._with_html = self._contradicting = 0
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
-        self._part = ""  # that is being read, for reasons
+        self._part = ""  # in front of the reasons for rows of a part
         self._split: dict[str, PackedTexts] = {}
 
     def rows(
@@ -105,7 +105,8 @@ class GatheredFilms(Generic[Genres]):
                     else:
                         yield film_id, row
             _check_not_empty(str(file), len(rows_of), self.left_out[left_out:])
-            self._split[part_of(file)] = self.ids.take(np.arange(films, len(self.ids)))
+            if self._part:
+                self._split[part_of(file)] = self.ids.take(np.arange(films, len(self.ids)))
         self._part = ""
 
     def _rows_in(self, file: Path) -> Rows:
@@ -183,7 +184,7 @@ class GatheredFilms(Generic[Genres]):
         if "poster_paths" not in fields:
             paths, found = find_posters(self.files[0].parent, self.ids, self._posters, self._poster_names)
             fields |= {"poster_paths": paths, "posters_found": found}
-        if len(self.files) > 1:
+        if self._split:
             fields["split"] = self._split
         names = sorted(set().union(*listed)) if genre_names is None else genre_names
         column_of = {name: column for column, name in enumerate(names)}
