@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ from kgenre.data.formats.given_parts import parts_in
 from kgenre.data.formats.json_films import JSON_FILMS
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout import Layout
-from kgenre.data.formats.layout_choice import advice_for, best_fit, layout_of, layouts
+from kgenre.data.formats.layout_choice import advice_for, layout_of, layouts
 from kgenre.data.formats.mmimdb import MMIMDB
 from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
 from kgenre.data.formats.prepared import PREPARED
@@ -148,9 +149,12 @@ def _find(folder: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable]:
 
 def _find_table(root: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable] | None:
     tables = _tables(root)
-    fits = {p: best_fit(p, formats) for p in tables}
+    fits: dict[Path, Layout] = {}
+    for p in tables:
+        with suppress(FilmDataError):  # unrelated files in the folder need not be readable
+            fits[p] = layout_of(p, formats)
     for layout in formats.values():
-        fitting = [p for p in tables if fits[p] is layout]
+        fitting = [p for p, fit in fits.items() if fit is layout]
         named = [p for p in fitting if p.name == layout.file_name] or fitting
         if len(named) > 1 and layout.in_parts and (parts := parts_in(named)):
             return partial(layout.read, *parts)

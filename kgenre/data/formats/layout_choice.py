@@ -19,15 +19,6 @@ _DEPTH = 3
 _MOST_FOLDERS = 300  # do not search a whole disk
 
 
-def best_fit(file: Path, formats: dict[str, Layout]) -> Layout | None:
-    """The layout that fits a file's columns; None if none does or the file cannot be read."""
-    try:
-        header = _names(file)
-    except FilmDataError:  # unrelated files in the folder need not be readable
-        return None
-    return _fitting(header, file, formats)
-
-
 def _fitting(header: list[str], file: Path, formats: dict[str, Layout]) -> Layout | None:
     # Layouts share columns such as id and genres: the one that requires most of them is the most specific. A file name
     # takes precedence: a films.csv that was made from another table may have kept its columns.
