@@ -1,8 +1,8 @@
-"""The one error of this package that a user can cause and fix, and lists of names in its messages."""
+"""The one error of this package that a user can cause and fix, and what its messages have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from kgenre.users_code import ShortTraceback
 
@@ -13,6 +13,12 @@ class FilmDataError(ShortTraceback, ValueError):
     The message is one or two lines: what was received, and what to give instead. A command line prints it as
     it is, without a traceback.
     """
+
+
+def check_choice(name: str, value: str | None, known: Collection[str | None]) -> None:
+    """Raise `FilmDataError` unless the argument ``name`` has one of the ``known`` values; None is null in messages."""
+    if value not in known:
+        raise FilmDataError(f"{name}={value!r} must be one of {', '.join(one or 'null' for one in known)}.")
 
 
 def shortened_list(names: Iterable[object], most: int = 8) -> str:

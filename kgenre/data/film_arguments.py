@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, check_choice
 from kgenre.data.overviews import stemming_languages
 from kgenre.data.poster_resizing import RESIZE
 from kgenre.data.poster_table import PLACES
@@ -61,9 +61,7 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
         )
     known = KNOWN if given["stem"] is None else {**KNOWN, "stem": (None, *stemming_languages())}
     for name, values in known.items():
-        if given[name] not in values:
-            these = ", ".join(value or "null" for value in values)
-            raise FilmDataError(f"{name}={given[name]!r} must be one of {these}.")
+        check_choice(name, given[name], values)
     if given["incomplete"] == "keep" and given["poster_table"] == "stream":
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.errors import FilmDataError, shortened_list
+from kgenre.data.errors import FilmDataError, check_choice, shortened_list
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.layout_choice import ARCHIVES
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
@@ -46,7 +46,7 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
         >>> read_poster("posters/tt0084058.jpg", (64, 64)).shape
         (64, 64, 3)
     """
-    _check_resize(resize)
+    check_choice("resize", resize, RESIZE)
     if not isinstance(path, str | os.PathLike):
         from PIL import Image
 
@@ -105,16 +105,11 @@ def read_posters(
         >>> pixels.shape, bad
         ((120, 64, 64, 3), [])
     """
-    _check_resize(resize)
+    check_choice("resize", resize, RESIZE)
     files = examine_posters(table.poster_paths, table.root)
     pixels, reasons = poster_table(table, files, image_size, resize, "memory", on_progress)
     assert pixels is not None  # only "stream" has none
     return pixels, bad_films(table, reasons, max_bad_fraction)
-
-
-def _check_resize(resize: str) -> None:
-    if resize not in RESIZE:
-        raise FilmDataError(f"resize={resize!r} must be one of {', '.join(RESIZE)}.")
 
 
 def bad_films(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) -> list[LeftOut]:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, check_choice
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import has_words
 from kgenre.data.packed_columns import ExaminedPosters
@@ -77,9 +77,8 @@ def prepare_films(
         >>> manifest["films"], len(manifest["shards"])
         (120, 1)
     """
-    for name, value, known in (("posters", posters, POSTERS), ("resize", resize, RESIZE)):
-        if value not in known:
-            raise FilmDataError(f"{name}={value!r} must be one of {', '.join(known)}.")
+    check_choice("posters", posters, POSTERS)
+    check_choice("resize", resize, RESIZE)
     if films_per_shard < 1 or min(image_size) < 1:
         raise FilmDataError(
             f"films_per_shard={films_per_shard} and image_size={tuple(image_size)} must be 1 or more, such as 1024 "
@@ -233,10 +232,3 @@ def _write_whole(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + ".writing")
     part.write_bytes(data)
     part.replace(path)
-
-
-def unpack_poster(data: bytes, posters: str, image_size: Sequence[int]) -> bytes:
-    """Return a poster of a shard as the bytes of a picture file: a JPEG unchanged, raw pixels as a PNG."""
-    if posters == "jpeg" or not data:
-        return data
-    return encoded_picture(np.frombuffer(data, np.uint8).reshape(*image_size, 3), "PNG", compress_level=1)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import check_choice
 
 STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", "unicode", None)
 WORD_SPLIT = ("whitespace", "character")
@@ -46,9 +46,8 @@ class TextWords:
     """
 
     def __init__(self, standardize: str | None, word_split: str = "whitespace", stem: str | None = None) -> None:
-        for name, value, known in (("standardize", standardize, STANDARDIZE), ("word_split", word_split, WORD_SPLIT)):
-            if value not in known:
-                raise FilmDataError(f"{name}={value!r} must be one of {', '.join(map(str, known))}.")
+        check_choice("standardize", standardize, STANDARDIZE)
+        check_choice("word_split", word_split, WORD_SPLIT)
         self._lower = standardize in ("lower_and_strip_punctuation", "lower")
         self._strip = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
         self._unicode, self._characters = standardize == "unicode", word_split == "character"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from kgenre.cli.main import main
 from kgenre.data import FilmData, FilmDataError, make_sample_films, prepare, read_films, read_poster
+from kgenre.data.formats import prepared
 from kgenre.data.inspection import inspect_films
 from kgenre.data.prepare import prepare_films
 
@@ -189,7 +190,7 @@ def test_prepared_films_equal_the_originals(films, tmp_path, posters, monkeypatc
     data.setup("fit")
     assert next(iter(data.train_dataloader()))["poster"].shape == (8, 24, 16, 3)
 
-    monkeypatch.setattr(prepare, "unpack_poster", lambda *_: pytest.fail("unpacked twice"))
+    monkeypatch.setattr(prepared, "_picture", lambda *_: pytest.fail("unpacked twice"))
     assert read_films(tmp_path / "out").poster_paths == after.poster_paths
 
 

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.unpacked_posters import unpacked_posters
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
-from kgenre.data.prepare import VERSION, unpack_poster
+from kgenre.data.poster_decoding import encoded_picture
+from kgenre.data.prepare import VERSION
 
 
 def read(path: Path) -> FilmTable:
@@ -67,11 +70,18 @@ def _suffix(posters: str) -> str:
 def _posters_folder(key: str, shards: Sequence[Path], posters: str, image_size: Sequence[int]) -> Path:
     films = enumerate(film for shard in shards for film in _films(shard))
     pictures = (
-        (f"{i:07d}{_suffix(posters)}", unpack_poster(film["poster"], posters, image_size))
+        (f"{i:07d}{_suffix(posters)}", _picture(film["poster"], posters, image_size))
         for i, film in films
         if film["poster"]
     )
     return unpacked_posters("prepared", key[:32], pictures)
+
+
+def _picture(data: bytes, posters: str, image_size: Sequence[int]) -> bytes:
+    """A poster of a shard as the bytes of a picture file: a JPEG unchanged, raw pixels as a PNG."""
+    if posters == "jpeg":
+        return data
+    return encoded_picture(np.frombuffer(data, np.uint8).reshape(*image_size, 3), "PNG", compress_level=1)
 
 
 def _films(shard: Path) -> Iterator[dict[str, Any]]:
