@@ -31,10 +31,8 @@ Sci-Fi); the course's layouts have those names already.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError, shortened_list
@@ -105,49 +103,49 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     try:
         if path.is_dir():
-            read = _find(path, formats)
+            table = _read_folder(path, formats)
         elif path.is_file():
-            read = partial(layout_of(path, formats).read, path)
+            table = layout_of(path, formats).read(path)
         else:
             known = next((p for p in path.absolute().parents if p.exists()), Path("/"))
             raise FilmDataError(
                 f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file."
             )
     except OSError as error:  # such as a folder that may not be listed, or not entered
-        raise FilmDataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
-    table = with_common_names(read())
+        raise FilmDataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from error
+    table = with_common_names(table)
     root = table.root or (path if path.is_dir() else path.parent)
     return replace(table, root=root, notes=(*table.notes, *genre_notes(table)))
 
 
-def _find(folder: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable]:
-    """Find the films in a folder; return the function that reads them."""
+def _read_folder(folder: Path, formats: dict[str, Layout]) -> FilmTable:
     # An unpacked archive is often a folder within a folder, and users give the outer one.
     inner = picture_folders.folders_in(folder)
     only = inner[0] if len(inner) == 1 else folder
     # No table and two or more folders of pictures: one per genre. The posters of a table would be in a single folder.
     if len(formats) > 1 and not _tables(folder) and picture_folders.has_genres(folder):
-        return partial(picture_folders.read_genres, folder)
-    if read := _find_table(folder, formats) or _find_table(only, formats):
-        return read
+        return picture_folders.read_genres(folder)
+    for root in dict.fromkeys((folder, only)):
+        if (table := _read_table(root, formats)) is not None:
+            return table
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     names = {layout.file_name for layout in formats.values()}
     above = folder.absolute().parent
     if any((above / name).is_file() for name in names):  # the folder of posters was given
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
-    if len(tables := _tables(folder)) == 1:  # the user must mean this one: report what is wrong with it
-        return partial(layout_of(tables[0], formats).read, tables[0])
+    if len(tables := _tables(folder)) == 1:
+        layout_of(tables[0], formats)  # the user must mean this one: raises an error about what is wrong with it
     advice = advice_for(folder, names)
     if len(formats) > 1 and not advice and not tables:
         if picture_folders.has_genres(only):
-            return partial(picture_folders.read_genres, only)
+            return picture_folders.read_genres(only)
         if picture_folders.has_posters(folder):
-            return partial(picture_folders.read_posters, folder)
+            return picture_folders.read_posters(folder)
     advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data in a known layout. It has: {shortened_list(found)}.\n{advice}")
 
 
-def _find_table(root: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable] | None:
+def _read_table(root: Path, formats: dict[str, Layout]) -> FilmTable | None:
     tables = _tables(root)
     fits: dict[Path, Layout] = {}
     for p in tables:
@@ -157,17 +155,17 @@ def _find_table(root: Path, formats: dict[str, Layout]) -> Callable[[], FilmTabl
         fitting = [p for p, fit in fits.items() if fit is layout]
         named = [p for p in fitting if p.name == layout.file_name] or fitting
         if len(named) > 1 and layout.in_parts and (parts := parts_in(named)):
-            return partial(layout.read, *parts)
+            return layout.read(*parts)
         if len(named) > 1:
             raise FilmDataError(
                 f"{root} has {len(named)} files that fit: {shortened_list(p.name for p in named)}. "
                 f"Give one of them, such as {named[0]}."
             )
         if named:
-            return partial(layout.read, named[0])
+            return layout.read(named[0])
     for layout in formats.values():
-        if (file := root / layout.file_name) in tables:  # right name, wrong columns: raise, naming those missing
-            return partial(layout_of(file, {"": layout}).read, file)
+        if (file := root / layout.file_name) in tables:
+            layout_of(file, {"": layout})  # right name, wrong columns: raises an error that names those missing
     return None
 
 

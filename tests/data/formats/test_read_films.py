@@ -1,4 +1,5 @@
 import csv
+import errno
 import os
 import shutil
 
@@ -232,6 +233,15 @@ def test_error_no_such_path(tmp_path):
     check_error(tmp_path / "no" / "where", "No such file or folder", f"{tmp_path} exists")
     check_error("~nobody of this name/films", "No such file or folder: ~nobody of this name/films")
     check_error(tmp_path / ("long" * 100), "long cannot be read: File name too long.")
+
+
+def test_error_a_disk_that_fails_while_a_table_is_read(write_csv, tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    path = write_csv("films.csv", [*FILMS, film_row()])
+    monkeypatch.setattr("kgenre.data.formats.text_encoding.is_utf16", fail)  # after the header was read
+    check_error(tmp_path, f"{path} cannot be read: Input/output error.")
 
 
 def test_error_unknown_format(tmp_path):
