@@ -175,7 +175,7 @@ class FilmData(DataModule):
             self._films = self._read(stage)
             _log.info("%s", self.description)
         elif stage != "predict":
-            refuse_other_films(self.trainer, self._kept, stage, self._films.films)
+            refuse_other_films(self.trainer, self._kept, stage, self._films.all_films)
 
     def _folder(self) -> str | os.PathLike[str]:
         if self.path is not None:
@@ -236,11 +236,11 @@ class FilmData(DataModule):
         return self.incomplete == "keep" and self.posters and self.overviews
 
     def _draw_split(self, films: FilmsInUse, to_test: bool) -> Split:
-        if self._kept and self._kept.split and not self._kept.has_none_of(films.films):
+        if self._kept and self._kept.split and not self._kept.has_none_of(films.all_films):
             self._restore_arguments(self._kept.arguments, _OF_SPLIT)
         fractions = self.val_fraction, self.test_fraction
         return choose_split(
-            films.films, films.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
+            films.all_films, films.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
         )
 
     @property
@@ -395,7 +395,7 @@ class FilmData(DataModule):
     @property
     def results_name(self) -> str:
         """The name of the films' folder (or folder and table) if the checkpoint's split has none of them; else ""."""
-        if not (self._kept and self._kept.has_none_of(self._in_use.films)):
+        if not (self._kept and self._kept.has_none_of(self._in_use.all_films)):
             return ""
         path = Path(self.results_source)
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
@@ -416,9 +416,9 @@ class FilmData(DataModule):
             return kept
         # The checkpoint's split is kept as it is, including films that are missing now, if it applies to these films.
         split, marks = (kept.split, kept.marks) if kept else (None, "")
-        if films.whole_split and (not (kept and split) or kept.has_none_of(films.films)):
+        if films.whole_split and (not (kept and split) or kept.has_none_of(films.all_films)):
             split = films.whole_split.to_json()
-            marks = "".join(films.films.marks[films.whole_split.rows])
+            marks = "".join(films.all_films.marks[films.whole_split.rows])
         return KeptFilms(
             **{name: getattr(self, name) for name in _OF_FILMS},
             genre_names=self.genre_names,

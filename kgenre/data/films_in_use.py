@@ -42,9 +42,9 @@ class FilmsInUse:
     """Films with all inputs that are needed, or with some of them, and what happened to the others.
 
     Args:
-        films: all films as read, before any was left out.
+        all_films: all films as read, before any was left out.
         poster_files: what `examine_posters` returned for their posters.
-        rows: int64 (n,), the rows of the films in use in ``films``.
+        rows: int64 (n,), the rows of the films in use in ``all_films``.
         posters: their posters, zeros where a film has none; None if posters are not needed; `StreamedPosters` if no
             table of them is kept.
         poster_rows: int64 (n,), the row of each film's poster in ``posters``; None if it is the row in ``table``.
@@ -52,11 +52,11 @@ class FilmsInUse:
         left_out: all films that are not used: rows that could not be read, no overview, bad poster.
         vectorizer: turns overviews into token ids; None if none are read.
         tokens: int32 (n, T), the token ids of the overviews; None if none are read.
-        whole_split: the split of ``films``; None if none was drawn, as for films to predict.
+        whole_split: the split of ``all_films``; None if none was drawn, as for films to predict.
         to_predict: the films were read to be predicted, so they may lack genres and any number of posters.
     """
 
-    films: FilmTable
+    all_films: FilmTable
     poster_files: ExaminedPosters
     rows: npt.NDArray[np.int64]
     posters: Pixels | StreamedPosters | None
@@ -71,7 +71,7 @@ class FilmsInUse:
     @cached_property
     def table(self) -> FilmTable:
         """The films in use."""
-        return self.films.subset(self.rows)
+        return self.all_films.subset(self.rows)
 
     @cached_property
     def split(self) -> Split | None:
