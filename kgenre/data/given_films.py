@@ -45,31 +45,24 @@ def encode_given(
         FilmDataError: nothing is given, or a poster or overview is bad or empty.
         RuntimeError: overviews are read, and there is no vocabulary.
     """
-    given: dict[str, Sequence[Any]] = {}
-    for name, values in (("poster", posters), ("overview", overviews)):
-        values = () if values is None else values
-        if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):
-            raise FilmDataError(f"{name}s={str(values)[:60]!r} is a single {name}. Pass a list, such as [{name}].")
-        given[name] = values
-    # len(), as arrays and pandas columns have no truth value.
-    lacking = [name for name, values in given.items() if reads[name] and not len(values)]
+    given = {"poster": _listed("poster", posters), "overview": _listed("overview", overviews)}
+    lacking = [name for name, values in given.items() if reads[name] and not values]
     if len(lacking) == sum(reads.values()):
         raise FilmDataError(f"This model reads {lacking[0]}s: give the film's {lacking[0]} (--{lacking[0]}).")
-    if not may_lack:  # the model may need less than its data have; if it does need the input, it raises an error itself
-        reads = {name: reads[name] and name not in lacking for name in reads}
     for name, values in given.items():
-        if len(values) and not reads[name]:
+        if values and not reads[name]:
             _log.warning("The %s is not used: this model does not read %ss.", name, name)
-    counts = {name: len(values) for name, values in given.items() if reads[name] and len(values)}
+    counts = {name: len(values) for name, values in given.items() if reads[name] and values}
     if len(set(counts.values())) > 1:
         raise FilmDataError(f"The numbers of posters and overviews must be equal. Received: {counts}.")
     n = next(iter(counts.values()))
     films: dict[str, npt.NDArray[Any]] = {}
-    if reads["poster"]:
+    # The model may need less than its data have; if it does need an input that is lacking, it raises an error itself.
+    if "poster" in counts or may_lack:
         films["poster"] = np.zeros((n, *image_size, 3), np.uint8)
         for i, path in enumerate(given["poster"]):
             films["poster"][i] = read_poster(path, image_size, resize)
-    if reads["overview"]:
+    if "overview" in counts or may_lack:
         if vectorizer is None:
             raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
         # A column of pandas has NaN where an overview is missing.
@@ -80,6 +73,13 @@ def encode_given(
         films["overview"] = vectorizer.encode(texts or [""] * n)
         _warn_about_unknown_words(films["overview"])
     return films
+
+
+def _listed(name: str, values: Iterable[Any] | None) -> list[Any]:
+    values = () if values is None else values
+    if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):
+        raise FilmDataError(f"{name}s={str(values)[:60]!r} is a single {name}. Pass a list, such as [{name}].")
+    return list(values)  # arrays and pandas columns have no truth value
 
 
 def _warn_about_unknown_words(tokens: npt.NDArray[np.int32]) -> None:
