@@ -43,11 +43,12 @@ def read(*files: Path, layout: str = "the coursework's layout") -> FilmTable:
             is_one_hot |= {name: True for name in others if name not in is_one_hot}
         for name in others:
             is_one_hot[name] = is_one_hot[name] and row[name] in ZERO_OR_ONE
-        genres = (row["Genre"], tuple(name for name in others if row[name] in ONE))
-        films.add(film_id, genres=genres, overview=row.get("Overview", ""))
+        # A test set may have lists only.
+        names = [name for name in others if row[name] in ONE] if others else _genre_list(row["Genre"]) or ()
+        films.add(film_id, genres=(row["Genre"], tuple(names)), overview=row.get("Overview", ""))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
     if columns := [name for name, is_one in is_one_hot.items() if is_one]:
-        has = {genres: [name for name in genres[1] if is_one_hot[name]] for genres in films.genres}
+        has = {genres: [name for name in genres[1] if is_one_hot.get(name)] for genres in films.genres}
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
             s = "s" * (disagreements != 1)

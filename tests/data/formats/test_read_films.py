@@ -572,11 +572,13 @@ def test_the_genres_of_small_parts_are_split_as_those_of_training(write_csv, tmp
 
 def test_parts_of_the_course_layout_may_have_different_genre_columns(write_csv, tmp_path):
     write_csv("train.csv", [["Id", "Genre", "Drama", "Score", "Overview"], ["a", "['Drama']", 1, 7, "x"]])
-    write_csv("test.csv", [["Id", "Genre", "War", "Drama", "Overview"], ["b", "['War']", 1, 0, "y"]])
+    write_csv("val.csv", [["Id", "Genre", "War", "Drama", "Overview"], ["b", "['War']", 1, 0, "y"]])
+    write_csv("test.csv", [["Id", "Genre", "Overview"], ["c", "['War']", "z"]])
     table = read_films(tmp_path)
     assert table.genre_names == ("Drama", "War")
-    assert table.genres.tolist() == [[1, 0], [0, 1]]
-    assert table.split == {"train": ("a",), "test": ("b",)}
+    assert table.genres.tolist() == [[1, 0], [0, 1], [0, 1]]
+    assert table.split == {"train": ("a",), "validation": ("b",), "test": ("c",)}
+    assert table.notes == ()
 
 
 def test_error_a_part_without_films(write_csv, tmp_path):
