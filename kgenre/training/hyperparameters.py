@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,10 @@ class Hyperparameters:
 
     _hparams: AttributeDict | None = None
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
-    _saved_by: Mapping[str, int] = {}  # the place in the class's __mro__ of the class that saved an argument
+    # By name: the place in the __mro__ of the class that saved it, and the value's id: hparams may have been set since.
+    _saved: Mapping[str, tuple[int, int]] = {}
+    # By their place: the arguments of subclasses that save none, whose __init__ called one that does; for checkpoints.
+    _of_subclasses: Mapping[int, Mapping[str, Any]] = {}
 
     @property
     def hparams(self) -> AttributeDict:
@@ -53,7 +57,8 @@ class Hyperparameters:
 
         Call it first in ``__init__``, before arguments are overwritten (in a dataclass, in ``__post_init__``).
         Checkpoints keep the values that JSON can hold: numbers, strings, lists and dicts of these (keys become
-        strings), NumPy scalars (as Python's) and paths (as strings).
+        strings), NumPy scalars (as Python's) and paths (as strings); also the arguments of a subclass that does not
+        call it.
 
         Raises:
             TypeError: called outside a method that has the named arguments, or with something other than names.
@@ -72,12 +77,7 @@ class Hyperparameters:
                     f"arguments, {type(self).__name__}(**vars(args)), and call save_hyperparameters()."
                 )
         frame = sys._getframe(1)
-        arguments = inspect.getargvalues(frame)
-        given = {name: arguments.locals[name] for name in arguments.args}
-        given = {name: value for name, value in given.items() if value is not self}  # self, whatever its name
-        if arguments.varargs:
-            given[arguments.varargs] = arguments.locals[arguments.varargs]
-        given |= arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {}
+        given = _arguments(frame, self)
         if is_dataclass(self) and frame.f_code.co_name == "__post_init__":
             given |= {field.name: getattr(self, field.name) for field in fields(self) if field.init}
         unknown = [name for name in names if name not in given]
@@ -89,13 +89,46 @@ class Hyperparameters:
         ignore = [ignore] if isinstance(ignore, str) else ignore
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
         # Several classes of a hierarchy may call this, in any order: all sets are kept, the subclass's values win.
-        own = (vars(cls).get(frame.f_code.co_name) for cls in type(self).__mro__)
-        place = next((i for i, method in enumerate(own) if getattr(method, "__code__", None) is frame.f_code), 0)
-        new = {k: v for k, v in chosen.items() if k not in self.hparams or place < self._saved_by.get(k, 0)}
-        vars(self.hparams).update(new)
-        self._saved_by = {**self._saved_by, **dict.fromkeys(new, place)}
-        if not logger:
-            self._not_logged = self._not_logged.union(new)
+        place, saved = _place(frame, self) or 0, dict(self._saved)
+        for name, value in chosen.items():
+            by, known = saved.get(name, (0, 0))
+            if name not in self.hparams or (place < by and id(self.hparams[name]) == known):
+                self.hparams[name], saved[name] = value, (place, id(value))
+                if not logger:
+                    self._not_logged = self._not_logged.union([name])
+        own = {**self._of_subclasses, **_of_callers(frame, self)}
+        saving = {place for place, _ in saved.values()}
+        self._saved, self._of_subclasses = saved, {at: given for at, given in own.items() if at not in saving}
+
+
+def _of_callers(frame: FrameType, owner: Any) -> dict[int, dict[str, Any]]:
+    """The arguments of the subclasses' ``__init__`` that called that of ``frame``, by the subclasses' place."""
+    found: dict[int, dict[str, Any]] = {}
+    outer = frame.f_back
+    while outer is not None and (place := _place(outer, owner)) is not None:
+        plain = {name: _as_plain(value) for name, value in _arguments(outer, owner).items()}
+        # Of a value that JSON lacks only the name is needed.
+        found[place], outer = {name: value if is_plain(value) else ... for name, value in plain.items()}, outer.f_back
+    return found
+
+
+def _arguments(frame: FrameType, owner: Any) -> dict[str, Any]:
+    """The arguments of a method's call by name, except ``owner``, whatever its name."""
+    arguments = inspect.getargvalues(frame)
+    given = {name: arguments.locals[name] for name in arguments.args if name in arguments.locals}
+    given = {name: value for name, value in given.items() if value is not owner}
+    if arguments.varargs:
+        given[arguments.varargs] = arguments.locals[arguments.varargs]
+    return given | (arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {})
+
+
+def _place(frame: FrameType, owner: Any) -> int | None:
+    """The place in the __mro__ of ``owner`` of the class whose method initialises it; None if it is none of them."""
+    code = frame.f_code
+    if not any(frame.f_locals.get(name) is owner for name in code.co_varnames[:1]):
+        return None
+    methods = (vars(cls).get(code.co_name) for cls in type(owner).__mro__)
+    return next((i for i, method in enumerate(methods) if getattr(method, "__code__", None) is code), None)
 
 
 def logged_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
@@ -109,6 +142,11 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     ``not_kept`` names the others, if there are any.
     """
     plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
+    set_since = {name for name, (_, known) in owner._saved.items() if id(owner.hparams.get(name)) != known}
+    for place in sorted(owner._of_subclasses, reverse=True):  # the most derived one last
+        for name, value in owner._of_subclasses[place].items():
+            if name not in plain or not (name in set_since or value is ...):
+                plain[name] = value
     kept = {name: value for name, value in plain.items() if is_plain(value)}
     record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
     return record | ({"not_kept": sorted(plain.keys() - kept.keys())} if len(kept) < len(plain) else {})
