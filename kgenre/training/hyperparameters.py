@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -142,10 +143,11 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     ``not_kept`` names the others, if there are any.
     """
     plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
-    set_since = {name for name, (_, known) in owner._saved.items() if id(owner.hparams.get(name)) != known}
     for place in sorted(owner._of_subclasses, reverse=True):  # the most derived one last
         for name, value in owner._of_subclasses[place].items():
-            if name not in plain or not (name in set_since or value is ...):
+            by, known = owner._saved.get(name, (math.inf, None))
+            was_set = known is not None and id(owner.hparams.get(name)) != known
+            if name not in plain or (place < by and value is not ... and not was_set):
                 plain[name] = value
     kept = {name: value for name, value in plain.items() if is_plain(value)}
     record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}

@@ -188,8 +188,21 @@ def test_a_subclass_decides_what_it_saves(base_first):
             if not base_first:
                 super().__init__(units=2 * units)
 
+    class Silent(BoringModule):
+        def __init__(self, units=2, size=3):
+            super().__init__(units=units * size)
+
+    class Below(Silent):
+        def __init__(self, units=4):
+            if base_first:
+                super().__init__(units=2 * units)
+            self.save_hyperparameters()
+            if not base_first:
+                super().__init__(units=2 * units)
+
     kept = class_and_hyperparameters(Chosen())["hyperparameters"]
     assert kept == {"units": 2, "size": 1, "learning_rate": 0.1, "dropout": 0.0}
+    assert class_and_hyperparameters(Below())["hyperparameters"]["units"] == 4
 
 
 def test_what_a_base_sets_in_hparams_stays():
