@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -41,8 +40,8 @@ class Hyperparameters:
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
     # By name: the place in the __mro__ of the class that saved it, and the value's id: hparams may have been set since.
     _saved: Mapping[str, tuple[int, int]] = {}
-    # By their place: the arguments of subclasses that save none, whose __init__ called one that does; for checkpoints.
-    _of_subclasses: Mapping[int, Mapping[str, Any]] = {}
+    # What the object was created with, if its class saves all of it or nothing; ... for a value to read from hparams.
+    _own: Mapping[str, Any] | None = None
 
     @property
     def hparams(self) -> AttributeDict:
@@ -97,20 +96,20 @@ class Hyperparameters:
                 self.hparams[name], saved[name] = value, (place, id(value))
                 if not logger:
                     self._not_logged = self._not_logged.union([name])
-        own = {**self._of_subclasses, **_of_callers(frame, self)}
-        saving = {place for place, _ in saved.values()}
-        self._saved, self._of_subclasses = saved, {at: given for at, given in own.items() if at not in saving}
+        self._saved, call = saved, _outermost(frame, self)
+        if call is frame:
+            self._own = None if names else dict.fromkeys(chosen, ...)
+        elif call.f_code.co_name == "__init__" and _place(call, self) not in {by for by, _ in saved.values()}:
+            # A value that JSON lacks is not held.
+            plain = {name: _as_plain(value) for name, value in _arguments(call, self).items()}
+            self._own = {name: value if is_plain(value) else ... for name, value in plain.items()}
 
 
-def _of_callers(frame: FrameType, owner: Any) -> dict[int, dict[str, Any]]:
-    """The arguments of the subclasses' ``__init__`` that called that of ``frame``, by the subclasses' place."""
-    found: dict[int, dict[str, Any]] = {}
-    outer = frame.f_back
-    while outer is not None and (place := _place(outer, owner)) is not None:
-        plain = {name: _as_plain(value) for name, value in _arguments(outer, owner).items()}
-        # Of a value that JSON lacks only the name is needed.
-        found[place], outer = {name: value if is_plain(value) else ... for name, value in plain.items()}, outer.f_back
-    return found
+def _outermost(frame: FrameType, owner: Any) -> FrameType:
+    """The call of the most derived class among those that initialise ``owner``, of which ``frame`` is the innermost."""
+    while (outer := frame.f_back) is not None and _place(outer, owner) is not None:
+        frame = outer
+    return frame
 
 
 def _arguments(frame: FrameType, owner: Any) -> dict[str, Any]:
@@ -140,18 +139,20 @@ def logged_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
 def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters.
 
-    ``not_kept`` names the others, if there are any.
+    ``arguments`` has what an object of this very class is created with, if known: base classes save others, and may get
+    other values. ``not_kept`` names the values that JSON lacks, if there are any.
     """
     plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
-    for place in sorted(owner._of_subclasses, reverse=True):  # the most derived one last
-        for name, value in owner._of_subclasses[place].items():
-            by, known = owner._saved.get(name, (math.inf, None))
-            was_set = known is not None and id(owner.hparams.get(name)) != known
-            if name not in plain or (place < by and value is not ... and not was_set):
-                plain[name] = value
-    kept = {name: value for name, value in plain.items() if is_plain(value)}
-    record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
-    return record | ({"not_kept": sorted(plain.keys() - kept.keys())} if len(kept) < len(plain) else {})
+    own = {}
+    for name, value in (owner._own or {}).items():
+        _, known = owner._saved.get(name, (0, None))
+        was_set = known is not None and id(owner.hparams.get(name)) != known
+        own[name] = plain.get(name, ...) if value is ... or was_set else value
+    record: dict[str, Any] = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}"}
+    for part, values in (("hyperparameters", plain), *([] if owner._own is None else [("arguments", own)])):
+        record[part] = {name: value for name, value in values.items() if is_plain(value)}
+    not_kept = sorted(name for name, value in (plain | own).items() if not is_plain(value))
+    return record | ({"not_kept": not_kept} if not_kept else {})
 
 
 def is_kept(value: Any) -> bool:

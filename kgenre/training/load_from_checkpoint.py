@@ -68,7 +68,9 @@ def _create(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], ov
             f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
             f"It has: {takes}.{hint}"
         )
-    positional, named = _as_call(cls, _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides))
+    is_own = str(kept.get("class_path")).rpartition(".")[2] == cls.__name__  # its module may have been __main__
+    known = kept.get("arguments" if is_own and "arguments" in kept else "hyperparameters", {})
+    positional, named = _as_call(cls, _accepted(cls, known) | dict(overrides))
     lost = [name for name in kept.get("not_kept", ()) if name in _signature(cls).parameters and name not in overrides]
     try:
         _signature(cls).bind(None, *positional, **named)
