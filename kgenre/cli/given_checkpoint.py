@@ -84,8 +84,9 @@ def use_hyperparameters(parser: Parser, checkpoint: Path) -> dict[str, Any]:
             name = state[part]["class_path"]
             if name.startswith("__main__.") or "<locals>" in name:
                 raise UsageError(missing_class_message(name))
+            own = state[part].get("arguments", state[part]["hyperparameters"])  # missing in older checkpoints
             try:
-                parser.set_defaults({part: {"class_path": name, "init_args": state[part]["hyperparameters"]}})
+                parser.set_defaults({part: {"class_path": name, "init_args": own}})
             except Exception as error:  # not allowed, not found, or its file has an error
                 parser.error(f"Parser key \"{part}\": Problem with given class_path '{name}': {error}")
     return state

@@ -36,6 +36,15 @@ class Squared(GenreClassifier):
         outputs = super().validation_step(batch, batch_idx)
         self.log("val/mine", keras.ops.mean(outputs["probabilities"]))
         return outputs
+
+
+class Fixed(GenreClassifier):
+    def __init__(self, power: float = 2.0, **options):
+        super().__init__("ownclass.tiny", **options)
+        self.power = power
+
+    def probabilities(self, batch, training=False, mirror=None):
+        return super().probabilities(batch, training, mirror) ** self.power
 """
 
 
@@ -66,6 +75,16 @@ def run(folder, fit, allow_import, monkeypatch):
 def rows(path):
     with path.open(encoding="utf-8-sig", newline="") as file:
         return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def test_commands_create_a_subclass_that_saves_no_arguments_as_it_was_trained(run, fit):
+    words = ["--model", "ownclass.Fixed", "--model.power", "3", "--data.overviews", "false", "--test", "true"]
+    words += ["--trainer.name", "fixed", "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
+    assert fit(run.parents[1], *words) == 0
+    metrics = run.parents[1] / "fixed" / "version_0" / "metrics.json"
+    tested = json.loads(metrics.read_text())["test/loss"]
+    assert main(["test", "--ckpt_path", str(metrics.parent)]) == 0
+    assert json.loads(metrics.read_text())["test/loss"] == pytest.approx(tested)
 
 
 def test_predict_and_export_use_the_subclass(run, films, tmp_path, capsys):
