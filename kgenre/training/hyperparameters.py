@@ -139,19 +139,19 @@ def logged_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
 def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters.
 
-    ``arguments`` has what an object of this very class is created with, if known: base classes save others, and may get
-    other values. ``not_kept`` names the values that JSON lacks, if there are any.
+    ``arguments`` has what an object of this very class is created with, where it differs: base classes save others, and
+    may get other values. ``not_kept`` names the values that JSON lacks, if there are any.
     """
-    plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
-    own = {}
+    saved = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
+    own = dict(saved) if owner._own is None else {}
     for name, value in (owner._own or {}).items():
         _, known = owner._saved.get(name, (0, None))
         was_set = known is not None and id(owner.hparams.get(name)) != known
-        own[name] = plain.get(name, ...) if value is ... or was_set else value
-    record: dict[str, Any] = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}"}
-    for part, values in (("hyperparameters", plain), *([] if owner._own is None else [("arguments", own)])):
-        record[part] = {name: value for name, value in values.items() if is_plain(value)}
-    not_kept = sorted(name for name, value in (plain | own).items() if not is_plain(value))
+        own[name] = saved.get(name, ...) if value is ... or was_set else value
+    kept, arguments = ({n: v for n, v in values.items() if is_plain(v)} for values in (saved, own))
+    record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
+    record |= {"arguments": arguments} if arguments != kept else {}
+    not_kept = sorted(name for name, value in (saved | own).items() if not is_plain(value))
     return record | ({"not_kept": not_kept} if not_kept else {})
 
 

@@ -210,7 +210,8 @@ def test_what_a_base_sets_in_hparams_stays():
 
     for module in (Named(len), Saving(len), Silent(len), Silent("len")):
         assert module.hparams.network == "by name"
-        assert class_and_hyperparameters(module)["arguments"] == {"network": "by name"}
+        assert class_and_hyperparameters(module)["hyperparameters"] == {"network": "by name"}
+        assert "arguments" not in class_and_hyperparameters(module), "they are the same"
 
 
 def test_module_without_a_trainer():
