@@ -43,6 +43,8 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "",
         escaped(verdicts.against_baselines(run, numbers)),
         "",
+        escaped(sentences.calibration(run, numbers)),
+        "",
         "## Intended use",
         "",
         "Suggesting genres of films like those it was trained on, confirmed by a person; teaching and comparison.",
@@ -50,7 +52,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "## Out of scope",
         "",
         "Deciding anything about people, or films of other languages, times or markets than its training films; genres "
-        "with few training films, which it hardly predicts. " + escaped(sentences.calibration(run, numbers)),
+        "with few training films, which it hardly predicts.",
         "",
     ]
     return "\n".join(lines)

@@ -156,7 +156,7 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     """Suggest what to try next, each with its reason and a command."""
     steps = [step for run in runs if (step := _step_from_curve(run))]
     best = best_of(runs)
-    off = [run for run in runs if probabilities_are_off(run)]
+    off = [run for run in runs if probabilities_are_off(run) and run.network != "fused"]  # not fused once more
     if off:
         command = f"kgenre fuse {quoted_path(off[0].trained_in) if len(off) == 1 else 'RUN'}"
         steps.append(

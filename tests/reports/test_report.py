@@ -537,7 +537,9 @@ def test_one_film_is_no_plural(runs):
     run, _ = read_runs(runs)
     one = {"data/train_films": 1, "data/validation_films": 1, "data/test_films": 1, "test/films": 1}
     single = dataclasses.replace(run, metrics=run.metrics | one)
-    text = to_markdown(report_blocks([single], Numbers(), 0, explain=False))[0] + model_card(single, Numbers())
+    card = model_card(single, Numbers())
+    assert card.index("expected calibration error") < card.index("## Intended use"), "it is a result"
+    text = to_markdown(report_blocks([single], Numbers(), 0, explain=False))[0] + card
     assert "1 training film, 1 validation film, on which" in text
     assert "thresholds and epoch chosen on 1 other." in text
     assert not re.search(r"\b1 (\w+ )?(films|others)\b", text)
@@ -731,6 +733,12 @@ def test_next_steps_are_commands(runs):
     assert "configs/" not in next_steps([own])[-1], "that is what it is"
     own = dataclasses.replace(good, config={"model": {"init_args": {"network": "poster_resnet_colours"}}})
     assert "configs/" not in " ".join(next_steps([dataclasses.replace(own, metrics=good.metrics | behind)])[1:])
+    base = "test/difference/baseline_frequency"
+    off = {f"{base}/{metric}{end}": 0.3 for metric in ("loss", "map") for end in ("", "/low", "/high")}
+    for network, calibrated in (("poster_resnet", True), ("fused", False)):
+        config = {"model": {"init_args": {"network": network}}}
+        run = dataclasses.replace(good, config=config, metrics=good.metrics | off)
+        assert ("calibrate them on the validation films: kgenre fuse" in " ".join(next_steps([run]))) == calibrated
     level = dataclasses.replace(good, epochs=good.epochs[:1])
     assert "one epoch shows little: train longer: kgenre fit" in next_steps([level])[0]
 
