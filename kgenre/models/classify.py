@@ -151,8 +151,9 @@ def main() -> None:
         black = np.zeros((size["height"], size["width"], 3), np.uint8)
         try:
             inputs["poster"] = (read_poster(given.poster, **size) if given.poster else black)[None]
-        except OSError as error:  # no such file, or not a picture
-            parser.error(f"--poster: {given.poster} cannot be read ({error.strerror or 'not a picture'})")
+        except Exception as error:  # no such file, or what decoders raise on arbitrary bytes
+            reason = getattr(error, "strerror", None) or "not a picture, or damaged"
+            parser.error(f"--poster: {given.poster} cannot be read ({reason})")
     if "overview" in reads:
         vocabulary = (HERE / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
         inputs["overview"] = token_ids(given.overview or "", **classifier["overview"], vocabulary=vocabulary)[None]

@@ -127,7 +127,16 @@ def test_script_accepts_a_film_without_a_poster(served, tmp_path, capsys, monkey
     with pytest.raises(SystemExit):
         runpy.run_path(str(folder / "classify.py"), run_name="__main__")
     assert "give --poster" in capsys.readouterr().err
-    for poster, reason in (("none.jpg", "No such file or directory"), (folder / "classifier.json", "not a picture")):
+    grain = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    Image.fromarray(grain).save(tmp_path / "damaged.png")
+    before, _, after = (tmp_path / "damaged.png").read_bytes().rpartition(b"IDAT")
+    (tmp_path / "damaged.png").write_bytes(before + b"\0\0\0\0" + after)  # Pillow raises a SyntaxError
+    no_picture = "not a picture, or damaged"
+    for poster, reason in (
+        ("none.jpg", "No such file or directory"),
+        (folder / "classifier.json", no_picture),
+        (tmp_path / "damaged.png", no_picture),
+    ):
         monkeypatch.setattr(sys, "argv", ["classify.py", "--poster", str(poster), "--overview", "A killer."])
         with pytest.raises(SystemExit):
             runpy.run_path(str(folder / "classify.py"), run_name="__main__")
