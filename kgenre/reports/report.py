@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -192,7 +193,7 @@ def _chosen(runs: Sequence[Run], films: int) -> list[tuple[str, str]]:
         kinds["disagreed"] = "unsure"
     chosen: dict[str, str] = {}
     for position, (kind, title) in enumerate(kinds.items()):
-        wanted = films * (position + 1) // len(kinds)
+        wanted = math.ceil(films * (position + 1) / len(kinds))
         for film_id in choose_films(runs, films, kind):
             if len(chosen) < wanted:
                 chosen.setdefault(film_id, title)

@@ -46,7 +46,7 @@ from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.options import differing_options
 from kgenre.reports.pdf import to_pdf
-from kgenre.reports.report import report_blocks
+from kgenre.reports.report import _chosen, report_blocks
 from kgenre.reports.run_difference import (
     Difference,
     _discovery_level,
@@ -921,6 +921,20 @@ def test_choice_of_films(runs):
         choose_films([good], 1, ids=["sample00040"])
     with pytest.raises(ReportError, match="Received: 'longest'"):
         choose_films([good], 1, "longest")
+
+
+def test_example_films_of_each_kind_from_the_best_on(runs):
+    kinds = ["predicted well", "predicted badly", "unsure"]
+    for count, of_each in (
+        (0, (0, 0, 0)),
+        (1, (1, 0, 0)),
+        (2, (1, 1, 0)),
+        (3, (1, 1, 1)),
+        (5, (2, 2, 1)),
+        (6, (2, 2, 2)),
+    ):
+        shown = [kind for _, kind in _chosen(read_runs(runs[:1]), count)]
+        assert tuple(map(shown.count, kinds)) == of_each
 
 
 def test_report_without_its_films_has_no_posters(films, tmp_path, caplog):
