@@ -120,7 +120,8 @@ def _baselines(runs: Sequence[Run]) -> list[tuple[str, Run]]:
 
 def _baseline_name(key: str, run: Run) -> str:
     if key == Top3Baseline.key and run.top3_genres:
-        return f"always the top three: {', '.join(run.top3_genres)}"
+        of = "the top three: " if len(run.top3_genres) == 3 else ""  # there may be fewer genres
+        return f"always {of}{', '.join(run.top3_genres)}"
     return _short(key) + (f" ({verdicts.READS[key]}s)" if key in verdicts.READS else "")
 
 

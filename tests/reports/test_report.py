@@ -679,6 +679,9 @@ def test_same_top_genres_and_the_top3_baseline_are_named(films, tmp_path):
     metrics = {"test/baseline_top3/top3_hit": 0.8} | {f"test/baseline_top3/genre/{g}": 1.0 for g in GENRES[:3]}
     table = results([dataclasses.replace(run, metrics=run.metrics | metrics)], Numbers())
     assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
+    del metrics["test/baseline_top3/genre/N/A"]
+    table = results([dataclasses.replace(run, metrics=run.metrics | metrics)], Numbers())
+    assert [row[0] for row in table.rows if "always" in row[0]] == ["always Comedy, Drama"]
 
 
 def test_differing_options_are_listed(runs, undrawn):
