@@ -71,7 +71,9 @@ def interval(values: np.ndarray, value: float, is_difference: bool = False) -> t
     known = values[~np.isnan(values)]
     if not known.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - known.mean()
+    # Of B values, the quantile p is the (B + 1) p-th (Davison and Hinkley, 1997): NumPy's default would make intervals
+    # from 200 values 2 % too narrow.
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="weibull") + value - known.mean()
     if known.min() >= 0 and not is_difference:  # no bound below 0 for what is never negative, nor above 1 for shares
         low = max(low, 0.0)
     if known.max() <= 1:
