@@ -66,7 +66,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
             highs += [max(curve.validation), sorted(curve.train)[len(curve.train) // 2]]
             panel.set_title(_wrapped(_cut(run.name), size, width), fontsize=size)
             panel.set_xlabel("epoch")
-            panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+            panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=min(curve.trained, 2))
         room = (max(highs) - min(lows)) * 0.1
         panels[0].set_ylim(min(lows) - room, max(highs) + room)  # crops a first epoch with a far larger loss
         panels[0].set_ylabel("loss")
