@@ -26,7 +26,7 @@ _LINES = {
 }
 MOST_GENRES = 45  # rows that fit on a page
 _WIDTH = 7.1  # inches, between the margins of an A4 page
-_LINE = 0.14  # inches, of a legend
+_LEGEND_LINE = 0.14  # inches, of a legend
 _PER_LETTER = 0.58  # the mean width of a letter, as a share of its size
 _LONGEST = 40  # letters of a name that are shown: tables may have whole sentences as genres
 _STYLE = {
@@ -122,7 +122,7 @@ def _legend_below(figure: Figure, panels: Sequence[Any]) -> list[Any]:
     columns = max((count for count in range(1, 7) if sum(widths[:count]) < _WIDTH * 72), default=1)
     columns = min(len(labels), columns)
     more = -(-len(labels) // columns) - 1
-    figure.set_figheight(figure.get_figheight() + more * _LINE)  # the panels keep their height
+    figure.set_figheight(figure.get_figheight() + more * _LEGEND_LINE)  # the panels keep their height
     place = {"loc": "outside lower center", "ncols": columns}
     return figure.legend(handles.values(), labels, frameon=False, fontsize=6.5, **place).legend_handles
 

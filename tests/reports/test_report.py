@@ -595,6 +595,10 @@ def test_ranking_is_compared_with_random_order(runs):
     above = random_order(run) - run.metrics["test/baseline_frequency/map"]
     assert above > 0.01
     assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
+    assert baseline_difference(with_map(0.0, 0.0, 0.1), "frequency", "map").verdict == "level", (
+        "as constant as they are"
+    )
+    assert baseline_difference(with_map(-0.2, -0.1, 0.1), "frequency", "map").verdict == "worse"
     nothing = (
         "On the test films there is no sign yet that it has learned anything. "
         "Its loss was still falling when training ended: train longer."
