@@ -73,7 +73,8 @@ def compare_with_baselines(
     meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", stage.split()[-1], falling)
     if how == "ahead":
         unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
-        line = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{unsure}."
+        percent = f"{100 * gain:.1f}" if gain >= 0.001 else "less than 0.1"
+        line = f"{stage} loss {loss:.4f} beats {guess} by {percent} %{unsure}."
     elif gain > LEVEL:
         line = f"{stage} loss {loss:.4f} is not significantly better than {guess}: {100 * gain:.1f} % lower."
         line += f" {meaning}"

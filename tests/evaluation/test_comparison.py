@@ -124,6 +124,11 @@ def test_same_top_genres_for_most_films_are_reported():
         (0.2335, None, "beats the genre frequencies (0.2349) by 0.6 %, which may be chance."),
         (0.2300, None, "beats the genre frequencies (0.2349) by 2.1 %. TF-IDF"),
         (0.2345, {"frequency": (-0.0006, -0.0002)}, "beats the genre frequencies (0.2349) by 0.2 %. TF-IDF"),
+        (
+            0.23485,
+            {"frequency": (-0.0001, -0.00002)},
+            "beats the genre frequencies (0.2349) by less than 0.1 %. TF-IDF",
+        ),
         (0.2400, {"frequency": (-0.001, 0.011)}, "no better than guessing the genre frequencies"),
         (0.2352, {"frequency": (0.0001, 0.0004)}, "worse than guessing the genre frequencies"),
         (0.1900, {"frequency": (-0.1, -0.01), "tfidf": (-0.004, 0.002)}, "0.1912 (about the same)."),
