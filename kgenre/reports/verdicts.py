@@ -95,9 +95,11 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
     elif len(runs) == 1 and (outcome := found[best.name]):
         text = f"{best.name} {_SAYS[outcome]} {guess}: its test loss is"
     elif not beaten:
-        text = f"None of the models beats {guess}. {best.name} has the lowest test loss,"
+        none = "Neither model" if len(runs) == 2 else "None of the models"
+        text = f"{none} beats {guess}. {best.name} has the lowest test loss,"
     else:
-        who = "All models beat" if len(beaten) == len(runs) else f"Only {listed(beaten)} beat{'s' * (len(beaten) == 1)}"
+        every = "Both models beat" if len(runs) == 2 else "All models beat"
+        who = every if len(beaten) == len(runs) else f"Only {listed(beaten)} beat{'s' * (len(beaten) == 1)}"
         name = "It" if beaten == [best.name] else best.name
         text = f"{who} {guess}. {name} has the lowest test loss,"
     text += f" {numbers.of(best, 'test/loss', '.4f')}"

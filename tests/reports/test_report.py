@@ -193,6 +193,11 @@ def test_the_verdict_follows_from_the_numbers(runs):
     level = dataclasses.replace(good, metrics=good.metrics | {f"{base}/low": -0.1, f"{base}/high": 0.1})
     assert "good is not significantly different from the genre frequencies" in headline([level], Numbers())
     assert headline([good, poor], Numbers()).startswith("Only good beats")
+    same = [dataclasses.replace(run, name=name) for run in (good, poor) for name in "abc"]
+    for of, said in ((same[:2], "Both models beat"), (same[:3], "All models beat")):
+        assert headline(of, Numbers()).startswith(f"{said} the genre frequencies")
+    for of, said in ((same[3:5], "Neither model"), (same[3:], "None of the models")):
+        assert headline(of, Numbers()).startswith(f"{said} beats the genre frequencies")
     few = dataclasses.replace(good, metrics=good.metrics | {"test/films": 3})
     said = [headline([run], Numbers()) for run in (good, few)]
     assert ["3 test films are too few to judge by" in text for text in said] == [False, True]
