@@ -122,7 +122,7 @@ class TorchEngine(VariableState):
 
     def _accumulate(self, gradients: Sequence[torch.Tensor] | None, update: bool) -> Sequence[torch.Tensor] | None:
         """Accumulate; return the mean gradient, or None without an update or if no batch of the group had a loss."""
-        if gradients is not None:
+        if gradients:  # none if a hook froze every layer
             torch._foreach_add_(self._accumulated, gradients)
             self._count += 1
         if not update or not self._count:

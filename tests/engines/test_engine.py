@@ -430,6 +430,22 @@ def test_freezing_and_unfreezing_in_hooks():
     assert trainer.engine.traces["train"] == traces(2)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_an_epoch_with_every_layer_frozen(accumulate):
+    def at_epoch_start(trainer, module):
+        module.model.layers[0].trainable = trainer.current_epoch != 1
+        kernels.append(weights_of(module)[KERNEL])
+
+    kernels = []
+    flags = {
+        "max_epochs": 3,
+        "accumulate_grad_batches": accumulate,
+        "callbacks": Lambdas(on_train_epoch_start=at_epoch_start),
+    }
+    quiet_trainer(**flags).fit(BoringModule(), boring_batches())
+    assert [np.array_equal(a, b) for a, b in pairwise(kernels)] == [False, True]
+
+
 def test_frozen_normalization_without_weights_keeps_its_averages():
     class Normalizes(BoringModule):
         def __init__(self):
