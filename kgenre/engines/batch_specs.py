@@ -22,7 +22,7 @@ def batch_specs(stage: str, batch: Any) -> Any:
 
     Raises:
         StepError: the batch contains a string (allowed under TensorFlow), None, rows as lists, a sparse or ragged
-            tensor, or another object; the message says where.
+            tensor, a mapping that is no dict, or another object; the message says where.
 
     Example:
         >>> batch_specs("train", {"x": np.zeros((8, 4))})
@@ -43,6 +43,11 @@ def batch_specs(stage: str, batch: Any) -> Any:
             raise StepError(
                 f"The {stage.partition('/')[0]} batch holds a {kind} at batch{place}; a compiled step takes dense "
                 f"arrays. Convert it in the data pipeline, for example with {_NOT_DENSE[kind]} in dataset.map(...)."
+            )
+        if isinstance(leaf, Mapping):  # such as the BatchEncoding of a Hugging Face tokenizer
+            raise StepError(
+                f"The {stage.partition('/')[0]} batch holds an object of type {kind} at batch{place}, which is not a "
+                "dict. Convert it in the data pipeline, with dict(...)."
             )
         if not is_number:
             is_text = isinstance(leaf, str) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("U", "S", "O")

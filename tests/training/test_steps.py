@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections import UserDict
 
 import keras
 import numpy as np
@@ -153,9 +154,10 @@ def test_batches_as_tuple_list_or_nested_dict(form):
         (None, r"'None' \(NoneType\) at batch\['extra'\]"),
         (np.array(["2020-01-01"], "datetime64[D]"), r"ndarray\) at batch\['extra'\]"),
         ([[1, 2], [3, 4]], r"lists of numbers at batch\['extra'\]; .*numpy\.asarray"),
+        (UserDict(a=np.ones(2)), r"type UserDict at batch\['extra'\].*dict\(\.\.\.\)"),
         (object(), r"\(object\) at batch\['extra'\]"),
     ],
-    ids=["text", "texts", "None", "dates", "rows as lists", "object"],
+    ids=["text", "texts", "None", "dates", "rows as lists", "mapping", "object"],
 )
 def test_non_numeric_values_in_a_batch_are_named(value, message):
     batches = [batch | {"extra": value} for batch in boring_batches(1)]
