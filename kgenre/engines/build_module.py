@@ -179,6 +179,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
     try:
         _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:
+        _forget_uninitialized_variables()
         # Raise the user's error itself: Keras's wrapped one names `_OnShapes`, an operation that is not the user's.
         raise errors[-1] if errors else error from None
     logs = results[-1].logs
@@ -193,6 +194,16 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
         and not updated.isdisjoint(map(id, value.variables))
     }
     return results[-1]
+
+
+def _forget_uninitialized_variables() -> None:
+    """Keep Keras from trying again, at the end of every later scope, to initialise variables whose initializer failed.
+
+    It would fail again, whatever module is trained then. (After Ctrl-C, trying again is right.)
+    """
+    from keras.src.backend.common import global_state
+
+    global_state.set_global_attribute("uninitialized_variables", [])
 
 
 def _check_names(built: BuiltModule, stage: str, entries: Sequence[LogEntry]) -> None:

@@ -219,6 +219,20 @@ def test_interrupted_step_leaves_the_last_synced_weights(accumulate, caplog, tmp
     np.testing.assert_allclose(kernel, descend(updates)[0], rtol=1e-5, atol=1e-6)
 
 
+def test_failed_initializer_does_not_affect_later_fits():
+    """As after a cell with a matrix of word vectors of the wrong size: Keras keeps the variables of a failed build."""
+
+    class Lazy(BoringModule):
+        def __init__(self, inputs):
+            super().__init__()
+            given = keras.initializers.Constant(np.ones((inputs, 2), "float32"))
+            self.model = keras.Sequential([keras.layers.Dense(2, kernel_initializer=given)])
+
+    with pytest.raises((TypeError, ValueError, RuntimeError), match=r"[sS]hape|[dD]imension"):
+        quiet_trainer().fit(Lazy(3), boring_batches(1))
+    quiet_trainer().fit(Lazy(4), boring_batches(1))
+
+
 @pytest.mark.parametrize("part", ["_compile", "_compiled_train", "_jit", "build_module"])
 def test_ctrl_c_while_the_engine_is_built(monkeypatch, part):
     def interrupt(*arguments, **named):
