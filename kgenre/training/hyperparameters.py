@@ -7,9 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -38,10 +39,22 @@ class Hyperparameters:
 
     _hparams: AttributeDict | None = None
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
-    # By name: the place in the __mro__ of the class that saved it, and the value's id: hparams may have been set since.
-    _saved: Mapping[str, tuple[int, int]] = {}
-    # What the object was created with, if its class saves all of it or nothing; ... for a value to read from hparams.
-    _own: Mapping[str, Any] | None = None
+    # By name: the place in the __mro__ of the class that saved it, and the value, as hparams may have been set since.
+    # None: none has saved.
+    _saved: Mapping[str, tuple[int, Any]] | None = None
+    # What the object was created with; ... for what hparams have: JSON lacks the value, or the class saves it itself.
+    # None: its class chose by name what is saved.
+    _given: Mapping[str, Any] | None = None
+
+    def __new__(cls, /, *args: Any, **kwargs: Any) -> Self:
+        """Note the arguments: a class that does not save its own is created again with these."""
+        self = super().__new__(cls)
+        with suppress(TypeError):  # wrong ones, of which __init__ says what is wrong, or none, as for a copy
+            given = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+            given.apply_defaults()
+            plain = {name: _as_plain(value) for name, value in _by_name(given, self).items()}
+            self._given = {name: value if is_plain(value) else ... for name, value in plain.items()}
+        return self
 
     @property
     def hparams(self) -> AttributeDict:
@@ -89,27 +102,27 @@ class Hyperparameters:
         ignore = [ignore] if isinstance(ignore, str) else ignore
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
         # Several classes of a hierarchy may call this, in any order: all sets are kept, the subclass's values win.
-        place, saved = _place(frame, self) or 0, dict(self._saved)
+        methods = [vars(cls).get(frame.f_code.co_name) for cls in type(self).__mro__]
+        place = next((i for i, method in enumerate(methods) if getattr(method, "__code__", None) is frame.f_code), 0)
+        saved = dict(self._saved or {})
         for name, value in chosen.items():
-            by, known = saved.get(name, (0, 0))
-            if name not in self.hparams or (place < by and id(self.hparams[name]) == known):
-                self.hparams[name], saved[name] = value, (place, id(value))
+            by, known = saved.get(name, (0, None))
+            if name not in self.hparams or (place < by and self.hparams[name] is known):
+                self.hparams[name], saved[name] = value, (place, value)
                 if not logger:
                     self._not_logged = self._not_logged.union([name])
-        self._saved, call = saved, _outermost(frame, self)
-        if call is frame:
-            self._own = None if names else dict.fromkeys(chosen, ...)
-        elif call.f_code.co_name == "__init__" and _place(call, self) not in {by for by, _ in saved.values()}:
-            # A value that JSON lacks is not held.
-            plain = {name: _as_plain(value) for name, value in _arguments(call, self).items()}
-            self._own = {name: value if is_plain(value) else ... for name, value in plain.items()}
+        self._saved = saved
+        if place == 0:
+            self._given = None if names else dict.fromkeys(chosen, ...)
 
 
-def _outermost(frame: FrameType, owner: Any) -> FrameType:
-    """The call of the most derived class among those that initialise ``owner``, of which ``frame`` is the innermost."""
-    while (outer := frame.f_back) is not None and _place(outer, owner) is not None:
-        frame = outer
-    return frame
+def _by_name(call: inspect.BoundArguments, owner: Any) -> dict[str, Any]:
+    """The arguments of a call of ``__init__`` by name, except ``owner``."""
+    given: dict[str, Any] = {}
+    for name, value in call.arguments.items():
+        named = call.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+        given |= value if named else {name: value}
+    return {name: value for name, value in given.items() if value is not owner}
 
 
 def _arguments(frame: FrameType, owner: Any) -> dict[str, Any]:
@@ -120,15 +133,6 @@ def _arguments(frame: FrameType, owner: Any) -> dict[str, Any]:
     if arguments.varargs:
         given[arguments.varargs] = arguments.locals[arguments.varargs]
     return given | (arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {})
-
-
-def _place(frame: FrameType, owner: Any) -> int | None:
-    """The place in the __mro__ of ``owner`` of the class whose method initialises it; None if it is none of them."""
-    code = frame.f_code
-    if not any(frame.f_locals.get(name) is owner for name in code.co_varnames[:1]):
-        return None
-    methods = (vars(cls).get(code.co_name) for cls in type(owner).__mro__)
-    return next((i for i, method in enumerate(methods) if getattr(method, "__code__", None) is code), None)
 
 
 def logged_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
@@ -143,11 +147,8 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     may get other values. ``not_kept`` names the values that JSON lacks, if there are any.
     """
     saved = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
-    own = dict(saved) if owner._own is None else {}
-    for name, value in (owner._own or {}).items():
-        _, known = owner._saved.get(name, (0, None))
-        was_set = known is not None and id(owner.hparams.get(name)) != known
-        own[name] = saved.get(name, ...) if value is ... or was_set else value
+    given = None if owner._saved is None else owner._given  # nothing is kept that nobody saves
+    own = saved if given is None else {n: saved.get(n, ...) if value is ... else value for n, value in given.items()}
     kept, arguments = ({n: v for n, v in values.items() if is_plain(v)} for values in (saved, own))
     record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
     record |= {"arguments": arguments} if arguments != kept else {}

@@ -40,10 +40,10 @@ class Module(Hyperparameters):
     global_rank = local_rank = 0
     print = staticmethod(print)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, /, *args: Any, **kwargs: Any) -> Self:
         """Prepare Keras before the subclass creates its first layer: a keras.json must not change its results."""
         prepare_keras()
-        return super().__new__(cls)
+        return super().__new__(cls, *args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the trainer: a copied or unpickled module does not belong to it."""

@@ -84,7 +84,18 @@ def test_hyperparameters_that_are_not_logged():
     assert vars(net.hparams) == {"rate": 0.1, "path": "secret", "units": 2, "learning_rate": 0.1, "dropout": 0.0}
     quiet_trainer(logger=logger).fit(net, boring_batches(1))
     assert logger.hyperparams == {"model": {"rate": 0.1, "learning_rate": 0.1, "dropout": 0.0}}
-    assert class_and_hyperparameters(net)["hyperparameters"]["path"] == "secret"
+    record = class_and_hyperparameters(net)
+    assert record["hyperparameters"]["path"] == "secret"
+    assert "arguments" not in record
+
+
+def test_nothing_is_kept_that_nobody_saves():
+    class Net(kgenre.Module):
+        def __init__(self, password):
+            pass
+
+    assert class_and_hyperparameters(Net("secret"))["hyperparameters"] == {}
+    assert "arguments" not in class_and_hyperparameters(Net("secret"))
 
 
 def test_save_hyperparameters_by_name():
@@ -208,7 +219,7 @@ def test_what_a_base_sets_in_hparams_stays():
         def __init__(self, network=None):
             super().__init__(network)
 
-    for module in (Named(len), Saving(len), Silent(len), Silent("len")):
+    for module in (Named(len), Saving(len), Silent(len)):
         assert module.hparams.network == "by name"
         assert class_and_hyperparameters(module)["hyperparameters"] == {"network": "by name"}
         assert "arguments" not in class_and_hyperparameters(module), "they are the same"
