@@ -10,6 +10,7 @@ import keras
 
 from kgenre.engines.batch_specs import batch_specs, specs_from_json
 from kgenre.engines.built_module import BuiltModule
+from kgenre.engines.initial_weights import orthogonal_in_float32
 from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import keras_layers, named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
@@ -177,7 +178,8 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
 
     specs = built.first_batches[stage] = batch_specs(stage, batch)
     try:
-        _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
+        with orthogonal_in_float32():  # of layers that are built now
+            _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:
         _forget_uninitialized_variables()
         # Raise the user's error itself: Keras's wrapped one names `_OnShapes`, an operation that is not the user's.

@@ -10,7 +10,7 @@ from typing import Any
 @contextmanager
 def drawing_initial_weights() -> Iterator[None]:
     """Wrap code that creates layers, to draw their weights fast and in every precision."""
-    with _compiling_unoptimized(), _orthogonal_in_float32():
+    with _compiling_unoptimized(), orthogonal_in_float32():
         yield
 
 
@@ -39,7 +39,7 @@ def _compiling_unoptimized() -> Iterator[None]:
 
 
 @contextmanager
-def _orthogonal_in_float32() -> Iterator[None]:
+def orthogonal_in_float32() -> Iterator[None]:
     """Draw orthogonal weights (of LSTMs and GRUs) in float32: no backend has the QR decomposition in bfloat16."""
     import keras
 

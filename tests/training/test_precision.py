@@ -147,6 +147,17 @@ def test_resumed_run_equals_uninterrupted_run(precision):
 # --- precision set too late -------------------------------------------------------------------------------------
 
 
+def test_lstm_built_by_its_first_batch_in_bfloat16():
+    """Its initial weights are orthogonal, for which no backend has an operation in bfloat16."""
+
+    class Recurrent(Late):
+        def configure_model(self):
+            self.model = keras.Sequential([keras.layers.Reshape((2, 2)), keras.layers.LSTM(3), keras.layers.Dense(2)])
+
+    module, _ = fitted("bf16-true", module=Recurrent())
+    assert module.model.layers[1].cell.recurrent_kernel.dtype == "bfloat16"
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16-true"])
 def test_layers_built_too_early_are_rejected(precision):
     message = rf"precision='{precision}' was set too late: BoringModule created its .* float32.*use precision='32-true'"
