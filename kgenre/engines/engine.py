@@ -61,9 +61,9 @@ class Engine(Protocol):
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
         """Train on several batches of one shape, one step each, in one compiled call.
 
-        The results are those of single steps: bit for bit on a CPU (but TensorFlow may round a power differently, such
-        as those of `keras.optimizers.Ftrl`), while on a GPU this other program may round differently. JAX on a GPU runs
-        fewer than ``size`` batches one by one.
+        The results are those of single steps: bit for bit on a CPU (but TensorFlow may round a power differently, as in
+        Ftrl and Adafactor), while on a GPU this other program may round differently. JAX on a GPU runs fewer than
+        ``size`` batches one by one.
 
         Args:
             batches: at most ``size``.
