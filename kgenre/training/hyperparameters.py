@@ -39,9 +39,9 @@ class Hyperparameters:
 
     _hparams: AttributeDict | None = None
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
-    # By name: the place in the __mro__ of the class that saved it, and the value, as hparams may have been set since.
+    # By name: the place in the __mro__ of the class that saved it, and the value's id: hparams may have been set since.
     # None: none has saved.
-    _saved: Mapping[str, tuple[int, Any]] | None = None
+    _saved: Mapping[str, tuple[int, int]] | None = None
     # What the object was created with; ... for what hparams have: JSON lacks the value, or the class saves it itself.
     # None: its class chose by name what is saved.
     _given: Mapping[str, Any] | None = None
@@ -106,9 +106,9 @@ class Hyperparameters:
         place = next((i for i, method in enumerate(methods) if getattr(method, "__code__", None) is frame.f_code), 0)
         saved = dict(self._saved or {})
         for name, value in chosen.items():
-            by, known = saved.get(name, (0, None))
-            if name not in self.hparams or (place < by and self.hparams[name] is known):
-                self.hparams[name], saved[name] = value, (place, value)
+            by, known = saved.get(name, (0, 0))
+            if name not in self.hparams or (place < by and id(self.hparams[name]) == known):
+                self.hparams[name], saved[name] = value, (place, id(value))
                 if not logger:
                     self._not_logged = self._not_logged.union([name])
         self._saved = saved
