@@ -122,4 +122,4 @@ from kgenre.cli.quiet_backend import import_backend
 import_backend(data=False)
 print(gc.isenabled(), gc.get_freeze_count() > 20 * len(gc.get_objects()))
 """
-    assert run_python(script).split() == ["True", "True"]
+    assert run_python(script, backend="jax").split() == ["True", "True"]
