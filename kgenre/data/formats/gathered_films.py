@@ -43,7 +43,7 @@ class GatheredFilms(Generic[Genres]):
         >>> for film_id, row in films.rows("id"):
         ...     films.add(film_id, genres=row["genres"])
         >>> films.table("a table", lambda cell: cell.split("|")).genres_of(0), films.left_out
-        (('Drama', 'War'), [LeftOut(id='line 3', reason='the row has no id')])
+        (('Drama',), [])
     """
 
     def __init__(self, *files: Path) -> None:
