@@ -105,8 +105,10 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     Raises:
         TrainerError: `GenreClassifier` has no such network, loss, optimizer or schedule.
     """
-    if os.environ.get(ALLOW_VARIABLE) and not {"-h", "--help"} & set(arguments):
-        # The user's file will import Keras: import it first, without its output and with our check of KERAS_BACKEND.
+    needs_keras = os.environ.get(ALLOW_VARIABLE) or any("KerasCallback" in word for word in arguments)
+    if needs_keras and not {"-h", "--help"} & set(arguments):
+        # The user's file, or that callback's types, will import Keras: import it first, without its output and with our
+        # check of KERAS_BACKEND.
         from kgenre.cli.quiet_backend import import_backend
 
         import_backend(data=False)

@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,16 @@ def test_neither_help_nor_a_misspelled_option_imports_a_backend(run_python):
         "    assert not seen, (command, seen)\n"
     )
     assert run_python(script, backend="jax").count("usage: kgenre ") >= len(COMMANDS)
+
+
+def test_no_config_imports_keras_while_it_is_parsed(run_python):
+    """Its messages would be shown, and a wrong option named seconds later."""
+    configs = sorted(str(path) for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"))
+    script = (
+        "import sys; from kgenre.cli import configuration, fit\n"
+        f"for config in {configs}:\n"
+        "    configuration.parse(fit.make_parser(), ['--config', config])\n"
+        "    assert 'keras' not in sys.modules, config\n"
+    )
+    assert configs
+    run_python(script, backend="jax")
