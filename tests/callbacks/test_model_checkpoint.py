@@ -1,6 +1,7 @@
 """ModelCheckpoint: which checkpoints are written and kept, and what ``best`` and ``last`` point to."""
 
 import contextlib
+import errno
 import shutil
 import signal
 import threading
@@ -887,6 +888,52 @@ def test_repeated_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
     again = "Another checkpoint could not be written (No space left on device)."
     assert caplog.messages[1].endswith("Training continues; newest checkpoint: step=000001.")
     assert caplog.messages[2:] == [again, again]
+
+
+def test_checkpoint_whose_pointer_cannot_be_written_is_not_forgotten(monkeypatch):
+    """It is on the disk, so the next one must remove it."""
+    import kgenre.callbacks.checkpoint_saver as room
+
+    pointed = room.write_pointer
+
+    def write_or_fail(folder, name, target):
+        if target.name == "step=000002":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        pointed(folder, name, target)
+
+    monkeypatch.setattr(room, "write_pointer", write_or_fail)
+    checkpoint = ModelCheckpoint(monitor=None, on_save_error="warn")
+    trainer = quiet_trainer(max_epochs=3, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert folders() == ["step=000003"]
+
+
+def test_checkpoint_that_another_callback_fails_to_write_is_saved_on_exception(monkeypatch):
+    import kgenre.callbacks.checkpoint_saver as room
+
+    written, write = [], room.write_checkpoint
+
+    def fail_slowly_at_first(*arguments):
+        written.append(arguments)
+        if len(written) == 1:
+            time.sleep(0.3)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments)
+
+    def fail(trainer, module, batch, batch_idx):
+        if trainer.global_step == 2:
+            raise Broken
+
+    monkeypatch.setattr(room, "write_checkpoint", fail_slowly_at_first)
+    callbacks = [
+        Lambdas(on_train_batch_start=fail),
+        ModelCheckpoint(monitor=None, every_n_train_steps=100, save_on_exception=True),
+        ModelCheckpoint(monitor=None, async_save=True, on_save_error="warn"),
+    ]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(Broken):
+        trainer.fit(BoringModule(), boring_batches(2))
+    assert folders() == ["step=000002"]
 
 
 def test_undo_add_restores_the_replaced_checkpoint():
