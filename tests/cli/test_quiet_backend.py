@@ -99,7 +99,8 @@ def test_no_cache_where_no_folder_can_be_created(clean, monkeypatch, tmp_path):
     assert CACHE not in os.environ
 
 
-def test_keras_is_imported_without_messages_of_absl(run_python, tmp_path):
+@pytest.mark.parametrize(("callback", "allowed"), [("mine.Mine", "mine"), ("KerasCallback", "")])
+def test_keras_is_imported_without_messages_of_absl(run_python, tmp_path, callback, allowed):
     (tmp_path / "mine.py").write_text("import keras, tensorflow\nclass Mine(keras.callbacks.Callback): ...")
     script = f"""
 import contextlib, os, sys, tempfile
@@ -107,11 +108,11 @@ sys.path.insert(0, {str(tmp_path)!r})
 from kgenre.cli.main import main
 with tempfile.TemporaryFile() as said:
     os.dup2(said.fileno(), 2)
-    main(["fit", "--trainer.callbacks+=mine.Mine"])
+    main(["fit", "--trainer.callbacks+={callback}"])
     said.seek(0)
     print("absl" in said.read().decode())
 """
-    environment = {"KGENRE_ALLOW_IMPORT": "mine", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    environment = {"KGENRE_ALLOW_IMPORT": allowed, "TF_CPP_MIN_LOG_LEVEL": "0"}
     assert run_python(script, backend="tensorflow", **environment).splitlines()[-1] == "False"
 
 
