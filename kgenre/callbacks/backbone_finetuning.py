@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -48,6 +49,7 @@ class BackboneFinetuning(Callback):
         >>> Trainer(max_epochs=20, callbacks=BackboneFinetuning(unfreeze_backbone_at_epoch=5))
     """
 
+    @explain_arguments
     def __init__(
         self,
         unfreeze_backbone_at_epoch: int = 10,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.logged_names import check_logged
 from kgenre.callbacks.monitor import check_mode, check_monitor, is_better, monitored, worst
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -47,6 +48,7 @@ class EarlyStopping(Callback):
 
     monitors = True
 
+    @explain_arguments
     def __init__(
         self,
         monitor: str = "val/loss",

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -25,6 +26,7 @@ class LearningRateMonitor(Callback):
         >>> Trainer(callbacks=[LearningRateMonitor("step")])
     """
 
+    @explain_arguments
     def __init__(self, logging_interval: str | None = "epoch") -> None:
         if logging_interval not in ("epoch", "step", None):
             raise ValueError(f"logging_interval must be 'epoch', 'step' or None. Received: {logging_interval!r}")

@@ -15,6 +15,7 @@ from kgenre.callbacks.logged_names import check_logged, other_spelling
 from kgenre.callbacks.monitor import check_mode, monitored
 from kgenre.callbacks.save_times import SaveTimes
 from kgenre.checkpoints import remove_checkpoint
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -72,6 +73,7 @@ class ModelCheckpoint(Callback):
 
     saves = True
 
+    @explain_arguments
     def __init__(
         self,
         monitor: str | None = "val/loss",

@@ -7,6 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.loss_watch import LossWatch
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -39,6 +40,7 @@ class SpikeDetection(LossWatch):
         >>> Trainer(callbacks=[SpikeDetection(window=50, rtol=3.0, max_rollbacks=2)])
     """
 
+    @explain_arguments
     def __init__(
         self,
         mode: Literal["min", "max"] = "min",

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -23,6 +24,7 @@ class ThroughputMonitor(Callback):
         >>> Trainer(logger=CSVLogger())  # with a logger it is there without being named
     """
 
+    @explain_arguments
     def __init__(self) -> None:
         self._samples = self._step = 0
         self._started = self._paused_seconds = self._paused_at = 0.0

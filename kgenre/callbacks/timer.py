@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.duration import read_duration
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -38,6 +39,7 @@ class Timer(Callback):
         >>> timer.time_elapsed(), timer.time_remaining()  # seconds
     """
 
+    @explain_arguments
     def __init__(
         self,
         duration: str | timedelta | dict[str, float] | None = None,

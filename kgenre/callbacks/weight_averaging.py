@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.averaged_weights import AveragedWeights
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -38,6 +39,7 @@ class WeightAveraging(Callback):
         >>> Trainer(max_epochs=40, callbacks=[WeightAveraging(decay=None, update_starting_at_epoch=30)])  # SWA
     """
 
+    @explain_arguments
     def __init__(
         self,
         decay: float | None = 0.999,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Logger:
     # Patterns (`fnmatch`) of its files and folders: a run that fails before its first step is removed with these.
     files: tuple[str, ...] = ()
 
+    @explain_arguments
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         self.save_dir = save_dir
         self.name = name

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers.flat_parameters import flat_parameters
 from kgenre.loggers.logger import LoggerError
 from kgenre.loggers.picture import png_of
@@ -53,6 +54,7 @@ class MLFlowLogger(ServiceLogger):
     package = "mlflow"
     files = ("mlflow.json",)
 
+    @explain_arguments
     def __init__(
         self,
         experiment_name: str | None = None,

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers.hparams import HPARAMS_FILE, session_end, write_session_start
 from kgenre.loggers.logger import Logger
 from kgenre.loggers.picture import png_of
@@ -39,6 +40,7 @@ class TensorBoardLogger(Logger):
 
     files = ("events.out.tfevents.*",)
 
+    @explain_arguments
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
         self._files: dict[str, Any] = {}  # folder below the run's -> open file

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers.logger import LoggerError
 from kgenre.loggers.picture import png_of
 from kgenre.loggers.service import ServiceLogger, title
@@ -45,6 +46,7 @@ class WandbLogger(ServiceLogger):
     package = "wandb"
     files = ("wandb", "wandb.json")
 
+    @explain_arguments
     def __init__(
         self,
         project: str | None = None,

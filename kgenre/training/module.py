@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from kgenre.engines import prepare_keras, step_logs
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.training.hyperparameters import Hyperparameters
 from kgenre.training.lightning_names import MODULE_REPLACEMENTS
 
@@ -168,6 +169,7 @@ class Module(Hyperparameters):
 
     # --- logging ------------------------------------------------------------------------------------------------
 
+    @explain_arguments
     def log(
         self,
         name: str,

@@ -15,6 +15,7 @@ from kgenre.callbacks import Callback, GradientAccumulationScheduler
 from kgenre.callbacks.results_table import print_results
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
 from kgenre.training.accelerator import log_devices
@@ -141,6 +142,7 @@ class Trainer(Run):
     limit_test_batches, limit_predict_batches = _limit("test"), _limit("predict")
     gradient_clip_val, gradient_clip_algorithm = _clipping("gradient_clip_val"), _clipping("gradient_clip_algorithm")
 
+    @explain_arguments
     def __init__(
         self,
         max_epochs: int | None = None,
@@ -225,6 +227,7 @@ class Trainer(Run):
 
     # --- the four entry points -----------------------------------------------------------------------------------
 
+    @explain_arguments
     def fit(
         self,
         model: Module,
@@ -292,6 +295,7 @@ class Trainer(Run):
                 if self.run_dir is not None:
                     update_metrics(self.run_dir, self.callback_metrics)
 
+    @explain_arguments
     def validate(
         self,
         model: Module | None = None,
@@ -314,6 +318,7 @@ class Trainer(Run):
         """
         return self._evaluate("validate", model, dataloaders, ckpt_path, verbose, datamodule)
 
+    @explain_arguments
     def test(
         self,
         model: Module | None = None,
@@ -325,6 +330,7 @@ class Trainer(Run):
         """Run one pass over the test data; return a list with one dict of logged values per source."""
         return self._evaluate("test", model, dataloaders, ckpt_path, verbose, datamodule)
 
+    @explain_arguments
     def predict(
         self,
         model: Module | None = None,

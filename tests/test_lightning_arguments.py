@@ -1,0 +1,48 @@
+import inspect
+
+import pytest
+
+import kgenre
+from kgenre import callbacks, loggers
+from kgenre.lightning_arguments import REPLACEMENTS, ArgumentError
+
+pytestmark = pytest.mark.backend_free
+
+
+def found(path):
+    """The function that an entry of REPLACEMENTS is about."""
+    first, _, method = path.partition(".")
+    (owner,) = (getattr(place, first) for place in (kgenre, callbacks, loggers) if hasattr(place, first))
+    return getattr(owner, method or "__init__")
+
+
+@pytest.mark.parametrize(("path", "name"), [(path, name) for path, names in REPLACEMENTS.items() for name in names])
+def test_arguments_of_lightning_are_explained(path, name):
+    function = found(path)
+    assert name not in inspect.signature(function).parameters
+    with pytest.raises(ArgumentError) as raised:
+        function(None, **{name: 1})
+    assert str(raised.value) == f"{path} has no argument {name!r}: {REPLACEMENTS[path][name]}."
+
+
+def test_subclasses_explain_too():
+    class Mine(callbacks.ModelCheckpoint):
+        def __init__(self, **options):
+            super().__init__(**options)
+
+    with pytest.raises(ArgumentError, match=r"ModelCheckpoint has no argument 'dirpath'"):
+        Mine(dirpath="checkpoints")
+    with pytest.raises(ArgumentError, match=r"Logger has no argument 'version': runs are numbered"):
+        loggers.CSVLogger("runs", version=3)
+
+
+def test_a_similar_argument_is_named():
+    with pytest.raises(ArgumentError, match=r"Trainer has no argument 'max_epoch'\. Did you mean 'max_epochs'\?"):
+        kgenre.Trainer(max_epoch=3)
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'quux'"):
+        kgenre.Trainer(quux=3)
+
+
+def test_the_signature_stays():
+    assert list(inspect.signature(callbacks.Timer).parameters) == ["duration", "interval"]
+    assert kgenre.Trainer.fit.__doc__.startswith("Train a module.")
