@@ -1,26 +1,37 @@
-"""Counts the kernels that a training step launches on an H200, without a GPU: XLA can compile for one anyway.
+"""Counts what a training step does on an H200 (kernels, memory traffic, memory), without a GPU: XLA compiles for one.
 
-Where kernels are short, their number determines the time of a step. Needs JAX with CUDA (`pip install "jax[cuda13]"`).
+Where kernels are short, their number determines the time of a step; where they are long, the traffic or the products.
+Needs JAX with CUDA in an environment of its own (`pip install -e . "jax[cuda13]"`), but neither a GPU nor its driver.
 
-    JAX_PLATFORMS=cpu python benchmarks/gpu_kernels.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm 64 fp32"
+    python benchmarks/gpu_kernels.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm 64 fp32" --output counts.json
+    python benchmarks/gpu_kernels.py --all --output counts.json           # the table in README.md: ten minutes
+    python benchmarks/gpu_kernels.py --render counts.json                 # the table again
 
 A way is written as in step_ways.py (several=, words=, stock, undonated). XLA chooses kernels without autotuning, which
-hardly affects their number: for the CNN above (one step per call), 129 were counted with the code of the day, exactly
+hardly affects their number: for the 2024 CNN (one step per call), 129 were counted with the code of the day, exactly
 as many as XLA had compiled on an H200.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import datetime
 import importlib.util
+import json
 import os
-import re
 import sys
-from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from earlier_results import earlier_results
+from gpu_program import Program, Work
+from machine import git_commit, imported_versions
 from step_ways import PRECISIONS, check_ways, module_of
-from throughput_networks import films
+from table_row import table_row
+from throughput_networks import MODELS, films, flops
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -34,19 +45,28 @@ gpu_device_info {
 }
 platform_name: "CUDA" dnn_version_info { major: 9 minor: 10 } device_description_str: "NVIDIA H200"
 """
-_STARTS_NONE = ("parameter", "get-tuple-element", "bitcast", "tuple", "constant", "while")
+# The card's data sheet: bytes per second, and operations of dense matrix products (fp32 is computed in TF32).
+BYTES, PRODUCTS = 4.8e12, {"fp32": 4.95e14, "bf16": 9.89e14}
+LAUNCH = 2e-6  # seconds for a short kernel, as measured on an H200 (README.md)
+SIZES = (64, 256, 1024, 4096, 8192)
+COUNTED = [name for name in MODELS if name != "overview_lstm_unmasked"]  # the same program as overview_lstm_cudnn's
+ALL = [
+    *(f"{model} {size} {precision}" for model in COUNTED for precision in PRECISIONS for size in SIZES),
+    *(f"{model} 64 fp32 several=25" for model in ("poster_cnn_2024", "poster_cnn_2025", "poster_resnet")),
+    *(f"{model} 64 fp32 stock" for model in COUNTED),
+]
 
 
-def program(way: str) -> str:
-    """Return the training step's program as text, as XLA compiles it."""
+def count(way: str) -> dict[str, Any]:
+    """Compile the training step of a way, and return what is counted in it."""
     import jax
     from jax.experimental import topologies
 
     import kgenre
-    from kgenre.kernels import masked_lstm_jax
 
     model, batch_size, precision, *words = way.split()
     options = dict(word.split("=") for word in words if "=" in word)
+    steps = int(options.get("several", 1))
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = kgenre.Trainer(max_steps=1, precision=PRECISIONS[precision], steps_per_execution=1, **quiet)
     trainer.fit(module_of(model, "stock" in words), films(model, 2, 1, 8))
@@ -59,63 +79,93 @@ def program(way: str) -> str:
     engine, (batch,) = trainer.engine, films(model, int(batch_size), 1, int(options.get("words", 68)))
     donated = () if "undonated" in words else 0
     state, batch = described(engine._state), described(batch)
-    masked_lstm_jax.platform_loop = lambda: "gpu"
-    if "several" in options:
-        steps = int(options["several"])
-        several = jax.jit(engine._traced_several, donate_argnums=donated, static_argnames=("update", "count"))
-        return several.lower(state, [batch] * steps, count=steps, update=True).compile().as_text()
-    single = jax.jit(engine._traced_train, donate_argnums=donated, static_argnames="update")
-    return single.lower(state, batch, update=True).compile().as_text()
+    with _kernels_for_a_gpu():
+        if "several" in options:
+            step = jax.jit(engine._traced_several, donate_argnums=donated, static_argnames=("update", "count"))
+            compiled = step.lower(state, [batch] * steps, count=steps, update=True).compile()
+        else:
+            step = jax.jit(engine._traced_train, donate_argnums=donated, static_argnames="update")
+            compiled = step.lower(state, batch, update=True).compile()
+    program, memory = Program(compiled.as_text()), compiled.memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return {
+        "way": way,
+        "kernels": program.kernels / steps,
+        "parts": [_described(1, program.outside), *(_described(*loop) for loop in program.loops)],
+        "traffic_bytes": program.traffic / steps,
+        "memory_bytes": held + memory.temp_size_in_bytes,
+        "flops": 3 * flops(model, int(batch_size), int(options.get("words", 68))),
+    }
 
 
-def kernels(text: str) -> tuple[Counter[str], list[tuple[int, Counter[str]]]]:
-    """Count kernel launches by kind: outside loops, and in each loop, with its number of iterations (0: unknown)."""
-    computations: dict[str, list[str]] = {}
-    name = ""
-    for line in text.splitlines():
-        head = re.match(r"(?:(ENTRY) )?(%[\w.\-]+)[^{]*\{", line)
-        if head:
-            name = head.group(1) or head.group(2)
-        elif line.startswith("  "):
-            computations.setdefault(name, []).append(line)
+@contextlib.contextmanager
+def _kernels_for_a_gpu() -> Iterator[None]:
+    """Inside the context, kgenre chooses its operations as on a GPU."""
+    from kgenre.kernels import jax_platform
 
-    def counted(lines: list[str]) -> Counter[str]:
-        kinds: Counter[str] = Counter()
-        for line in lines:
-            found = re.match(r"\s*(?:ROOT )?%\S+ = .*? ([a-z][a-z0-9\-]*)\(", re.sub(r"/\*.*?\*/", "", line))
-            if found and found.group(1) not in _STARTS_NONE and not found.group(1).endswith("-done"):
-                kinds[found.group(1)] += 1
-        return kinds
+    own = jax_platform.platform
+    with contextlib.ExitStack() as patches:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("kgenre.") and getattr(module, "platform", None) is own:
+                patches.enter_context(mock.patch.object(module, "platform", return_value="gpu"))
+        yield
 
-    loops = []
-    for line in text.splitlines():
-        body = re.search(r" while\(.*body=(%[\w.\-]+)", line)
-        if body:
-            times = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-            loops.append((int(times.group(1)) if times else 0, counted(computations[body.group(1)])))
-    return counted(computations["ENTRY"]), loops
+
+def _described(times: int, work: Work) -> dict[str, Any]:
+    return {"times": times, "kernels": dict(work.kernels), "traffic_bytes": work.traffic}
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the counts as a Markdown table."""
+    columns = ("network", "batch", "precision", "way", "kernels", "memory GB", "traffic GB")
+    times = ("launches ms", "traffic ms", "products ms")
+    lines = [table_row([*columns, *times]), table_row(["---"] * 4 + ["---:"] * 6)]
+    for row in result["rows"]:
+        model, batch, precision, *words = row["way"].split()
+        seconds = [row["kernels"] * LAUNCH, row["traffic_bytes"] / BYTES, row["flops"] / PRODUCTS[precision]]
+        longest = max(seconds)
+        shown = [f"**{1e3 * one:.2f}**" if one == longest else f"{1e3 * one:.2f}" for one in seconds]
+        sizes = (f"{row['kernels']:,.0f}", f"{row['memory_bytes'] / 1e9:.2f}", f"{row['traffic_bytes'] / 1e9:.2f}")
+        lines.append(table_row([model, batch, precision, " ".join(words), *sizes, *shown]))
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
+    commit = (result["commit"] or "unknown")[:12]
+    return "\n".join([f"Compiled for an NVIDIA H200; {result['date']}, commit {commit}; {versions}.", "", *lines])
 
 
 def main() -> int:
-    """Print the counts for each way."""
+    """Count, write and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("ways", nargs="+", metavar="WAY", help='"NETWORK BATCH fp32|bf16 ...", as in step_ways.py')
-    ways = parser.parse_args().ways
+    parser.add_argument("ways", nargs="*", metavar="WAY", help='"NETWORK BATCH fp32|bf16 ...", as in step_ways.py')
+    parser.add_argument("--all", action="store_true", help="all networks, batch sizes and precisions")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON; its earlier rows are kept")
+    parser.add_argument("--render", type=Path, metavar="FILE", help="print the table of a result")
+    options = parser.parse_args()
+    if options.render:
+        print(render(json.loads(options.render.read_text())))
+        return 0
+    ways = ALL if options.all else options.ways
     check_ways(parser, ways)
     if not importlib.util.find_spec("jax_plugins"):
         parser.error('JAX has no CUDA here: pip install "jax[cuda13]" in an environment of its own; no GPU is needed.')
+    # Tracing and the first weights need a device: the CPU. JAX's plugin for CUDA would look for a driver.
+    os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
+    result: dict[str, Any] = {"rows": []} | earlier_results(options.output, identity := {"benchmark": "gpu_kernels"})
+    result |= identity | {"date": datetime.date.today().isoformat(), "commit": git_commit()}
+    counted = {row["way"] for row in result["rows"]}
     for way in ways:
-        outside, loops = kernels(program(way))
-        total = outside.total() + sum(times * inside.total() for times, inside in loops)
-        print(f"{way}: {total} kernels, {outside.total()} of them outside of loops ({_said(outside)})", flush=True)
-        for times, inside in loops:
-            print(f"    {times or '?'} times {inside.total()} ({_said(inside)})", flush=True)
+        if way in counted:
+            continue
+        row = count(way)
+        result["rows"].append(row)
+        result["versions"] = imported_versions()
+        for part in row["parts"]:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in part["kernels"].items())
+            print(f"{way}: {part['times'] or '?'} times {sum(part['kernels'].values())} kernels ({kinds})", flush=True)
+        if options.output:
+            options.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(render(result))
     return 0
-
-
-def _said(kinds: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gpu_program import Program
 from throughput_device import profile_of
 from throughput_networks import POSTERS, SEVERAL, build, scaled
 from throughput_rounds import Batches, Cell, Clock, endless_dataset, pipeline, source
@@ -178,10 +179,9 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
         def train(x: Any, y: Any) -> Any:
             if x.shape not in compiled:
                 compiled[x.shape] = update.lower(held[0], x, y).compile()
-                # XLA counts the body of a loop once, so its count is wrong for an LSTM; on a CPU it also counts bytes
-                # that stay in the caches.
+                # Keras's LSTM moves other bytes than kgenre's; on a CPU, much of them would stay in the caches.
                 if not cell.reads_words and cell.device == "gpu":
-                    clock.facts = {"bytes_per_step": compiled[x.shape].cost_analysis().get("bytes accessed")}
+                    clock.facts = {"bytes_per_step": Program(compiled[x.shape].as_text()).traffic}
             held[0], loss = compiled[x.shape](held[0], x, y)
             return loss
 

@@ -17,12 +17,12 @@ CASES = [
     ("none", (0.5, 0.0), True),
     ("anywhere", (0.0, 0.2), True),
 ]
-B, T, D, H = 4, 7, 5, 3
+B, T, D, H = 4, 18, 5, 3  # the GPU's loop takes eight steps at a time: two iterations, and two steps
 
 
 X = np.random.default_rng(0).standard_normal((B, T, D)).astype("float32")
 MASKS = {
-    "padded": np.arange(T) < np.array([T, 3, 1, 0])[:, None],  # sequences of 7 (all), 3, 1 and 0 words
+    "padded": np.arange(T) < np.array([T, 3, 1, 0])[:, None],  # sequences of all, 3, 1 and 0 words
     "anywhere": np.random.default_rng(2).random((B, T)) < 0.5,
     "none": None,
 }
@@ -30,7 +30,7 @@ MASKS = {
 
 @pytest.fixture
 def words():
-    """Sequences of words, float32 (4, 7, 5), with their mask (4, 7)."""
+    """Sequences of words, float32 (4, 18, 5), with their mask (4, 18)."""
     return X, MASKS["padded"]
 
 
