@@ -30,12 +30,11 @@ class DeviceStatsMonitor(Callback):
 
     def __init__(self, cpu_stats: bool | None = None) -> None:
         self.cpu_stats = cpu_stats
-        self._seen = 0
         self._clocks = (0.0, 0.0)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """Start counting updates and processor time."""
-        self._seen, self._clocks = trainer.global_step, (process_time(), perf_counter())
+        """Start counting processor time."""
+        self._clocks = process_time(), perf_counter()
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """Request no particular update."""
@@ -45,9 +44,9 @@ class DeviceStatsMonitor(Callback):
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
         """Log every ``log_every_n_steps`` updates."""
-        if trainer.global_step == self._seen or trainer.global_step % trainer.log_every_n_steps:
+        is_last = batch_idx + 1 == trainer.batch_idx  # of those that one call has run
+        if not (trainer.logs_are_due and is_last):
             return
-        self._seen = trainer.global_step
         from kgenre.engines.device_memory import device_memory
 
         memory = device_memory()

@@ -31,11 +31,6 @@ class LearningRateMonitor(Callback):
         if logging_interval not in ("epoch", "step", None):
             raise ValueError(f"logging_interval must be 'epoch', 'step' or None. Received: {logging_interval!r}")
         self.logging_interval = logging_interval
-        self._seen = 0
-
-    def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """Start counting updates."""
-        self._seen = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the rate at the end of the epoch."""
@@ -50,10 +45,8 @@ class LearningRateMonitor(Callback):
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
         """Log the rate of this step."""
-        if trainer.global_step == self._seen:  # the gradients were only accumulated
-            return
-        self._seen = trainer.global_step
-        if self.logging_interval != "epoch" and trainer.global_step % trainer.log_every_n_steps == 0:
+        is_last = batch_idx + 1 == trainer.batch_idx  # of those that one call has run
+        if self.logging_interval != "epoch" and trainer.logs_are_due and is_last:
             self._log_rates(trainer)
 
     def _log_rates(self, trainer: Trainer) -> None:

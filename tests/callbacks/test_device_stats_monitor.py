@@ -1,7 +1,8 @@
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
-from kgenre.callbacks import DeviceStatsMonitor
+from kgenre.callbacks import DeviceStatsMonitor, ModelCheckpoint
+from kgenre.checkpoints import read_checkpoint
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -26,6 +27,19 @@ def test_cpu_stats():
 def test_accumulated_batches_are_not_steps():
     logger = logged(DeviceStatsMonitor(cpu_stats=True), log_every_n_steps=1, accumulate_grad_batches=2)
     assert [step for step, _ in logger.history("device/cpu/percent")] == [1, 2]
+
+
+def test_steps_after_a_rollback_are_logged_again():
+    def go_back(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == 5 and not went_back:
+            went_back.append(True)
+            trainer.pending_rollback = read_checkpoint(trainer.run_dir / "checkpoints" / "step=000003"), lambda: None
+
+    went_back, logger = [], InMemoryLogger()
+    callbacks = [DeviceStatsMonitor(), Lambdas(on_train_batch_end=go_back), ModelCheckpoint(every_n_train_steps=3)]
+    trainer = quiet_trainer(logger=logger, callbacks=callbacks, log_every_n_steps=2, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(6))
+    assert [step for step, _ in logger.history("device/cpu/percent")] == [2, 4, 6]
 
 
 def test_cpu_stats_can_be_disabled():
