@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.trial import SoughtAttribute, fit_as_given, found_before, trial
+from kgenre.callbacks.trial import Search, SoughtAttribute, run_trial
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
@@ -24,7 +22,7 @@ class NothingFitsError(ShortTraceback, MemoryError):
     """Even the smallest batch does not fit into memory."""
 
 
-class BatchSizeFinder(Callback):
+class BatchSizeFinder(Search):
     """Doubles the batch size until memory is exceeded or one batch holds all data, then trains with the largest size.
 
     Each size is tried with a few updates; weights, optimizer and counters are restored afterwards. A resumed run keeps
@@ -75,22 +73,14 @@ class BatchSizeFinder(Callback):
         self.batch_arg_name = batch_arg_name
         self.margin = margin
         self.max_val = max_val
-        self.optimal_batch_size: int | None = None
 
-    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Search before the batches are created; a resumed run keeps the size found before."""
-        if stage == "fit" and trainer.ckpt_path is None:
-            self.scale_batch_size(trainer, module, lambda trial_trainer: fit_as_given(trial_trainer, trainer, module))
-        elif stage == "fit" and (found := found_before(trainer, self)) is not None:
-            self._attribute(trainer, module).set(found)
-            self.optimal_batch_size = found
-
-    def state_dict(self) -> dict[str, Any]:
+    @property
+    def optimal_batch_size(self) -> int | None:
         """The size that was found."""
-        return {"found": self.optimal_batch_size}
+        return self.found
 
-    def scale_batch_size(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> int | None:
-        """Try sizes with ``fit(trial_trainer)``, set and return the largest that fits; None with ``fast_dev_run``."""
+    def scale_batch_size(self, trainer: Trainer, module: Module) -> int | None:
+        """Try sizes, set and return the largest that fits; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
             _log.warning("The batch size finder does nothing with fast_dev_run.")
             return None
@@ -99,32 +89,33 @@ class BatchSizeFinder(Callback):
                 "The batch size finder needs a data pipeline that it can build again with each size: pass a "
                 "datamodule, not batches."
             )
-        attribute = self._attribute(trainer, module)
+        attribute, trainer = self._attribute(trainer, module), copy.copy(trainer)
+        trainer.limits = trainer.limits | {"train": None}  # a limit would hide that a batch holds all data
         try:
-            size = self._largest(trainer, module, fit, attribute)
+            size = self._largest(trainer, module, attribute)
         except BaseException:
             attribute.restore()
             raise
-        attribute.set(size)
-        self.optimal_batch_size = size
+        self.use(trainer, module, size)
         _log.info("%s set to %d.", attribute.name, size)
         return size
+
+    search = scale_batch_size
+
+    def use(self, trainer: Trainer, module: Module, found: int) -> None:
+        """Set the batch size of module and datamodule."""
+        self._attribute(trainer, module).set(found)
+        self.found = found
 
     def _attribute(self, trainer: Trainer, module: Module) -> SoughtAttribute:
         return SoughtAttribute([module, trainer.datamodule], [self.batch_arg_name], "The batch size finder")
 
-    def _largest(
-        self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None], attribute: SoughtAttribute
-    ) -> int:
+    def _largest(self, trainer: Trainer, module: Module, attribute: SoughtAttribute) -> int:
         """Try sizes, and return the largest that fits; the attribute is left at the last that was tried."""
         size, fits, too_large = self.init_val, None, None
         for _ in range(self.max_trials):
             attribute.set(size)
-            with trial(trainer, module, [], self.steps_per_trial) as trial_trainer:
-                trial_trainer.limits["train"] = None
-                outcome = self._outcome(trial_trainer, fit, size)
-            if trial_trainer.interrupted:
-                raise KeyboardInterrupt
+            outcome = self._outcome(trainer, module, size)
             fits, too_large = (size, too_large) if outcome != "memory" else (fits, size)
             if outcome == "whole" or (self.mode == "power" and too_large is not None and fits is not None):
                 break
@@ -142,12 +133,9 @@ class BatchSizeFinder(Callback):
             fits = max(1, int(fits * (1 - self.margin)))
         return fits
 
-    @staticmethod
-    def _outcome(
-        trial_trainer: Trainer, fit: Callable[[Trainer], None], size: int
-    ) -> Literal["fits", "whole", "memory"]:
+    def _outcome(self, trainer: Trainer, module: Module, size: int) -> Literal["fits", "whole", "memory"]:
         try:
-            fit(trial_trainer)
+            batches = run_trial(trainer, module, [], self.steps_per_trial).num_training_batches
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -156,4 +144,4 @@ class BatchSizeFinder(Callback):
         finally:
             gc.collect()  # frees the arrays of this size's engine
         _log.info("Batch size %d fits.", size)
-        return "whole" if trial_trainer.num_training_batches <= 1 else "fits"
+        return "whole" if batches <= 1 else "fits"

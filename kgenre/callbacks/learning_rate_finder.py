@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
-from kgenre.callbacks.trial import SoughtAttribute, fit_as_given, found_before, trial
+from kgenre.callbacks.trial import Search, SoughtAttribute, run_trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
@@ -87,7 +85,7 @@ class RangeTest:
         return ax.figure
 
 
-class LearningRateFinder(Callback):
+class LearningRateFinder(Search):
     """Runs a range test before a fit and sets the module's learning rate to its suggestion.
 
     The rate increases with each update, from ``min_lr`` to ``max_lr``; the suggestion is where the loss falls most
@@ -131,50 +129,42 @@ class LearningRateFinder(Callback):
             )
         if mode not in ("exponential", "linear"):
             raise ValueError(f"A range test's mode must be 'exponential' or 'linear'. Received: {mode!r}")
-        self.test = RangeTest(mode, min_lr, max_lr, num_training_steps)
+        self.min_lr = min_lr
+        self.max_lr = max_lr
+        self.num_training_steps = num_training_steps
+        self.mode = mode
         self.early_stop_threshold = early_stop_threshold
         self.update_attr = update_attr
         self.attr_name = attr_name
         self.optimal_lr: RangeTest | None = None
-        self._found: float | None = None  # the rate that the module was set to
 
-    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Search before the optimizer is created; a resumed run keeps the rate found before."""
-        if stage == "fit" and trainer.ckpt_path is None:
-            self.lr_find(trainer, module, lambda trial_trainer: fit_as_given(trial_trainer, trainer, module))
-        elif stage == "fit" and (found := found_before(trainer, self)) is not None:
-            self._set(module, found)
-
-    def lr_find(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> RangeTest | None:
-        """Run the test with ``fit(trial_trainer)`` and return it; None with ``fast_dev_run``."""
+    def lr_find(self, trainer: Trainer, module: Module) -> RangeTest | None:
+        """Run the test on the trainer's data, set its suggestion and return it; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
             _log.warning("The learning rate finder does nothing with fast_dev_run.")
             return None
+        self.found = None
         if self.update_attr:
-            self._set(module)
-        recorder = _Recorder(self.test, self.early_stop_threshold)
-        with trial(trainer, module, [recorder], self.test.num_training) as trial_trainer:
-            fit(trial_trainer)
-        if trial_trainer.interrupted:
-            raise KeyboardInterrupt
-        self.optimal_lr = self.test
-        suggestion = self.test.suggestion() if self.update_attr else None
+            self._attribute(module)  # raises an error if there is none
+        test = RangeTest(self.mode, self.min_lr, self.max_lr, self.num_training_steps)
+        run_trial(trainer, module, [_Recorder(test, self.early_stop_threshold)], test.num_training)
+        self.optimal_lr = test
+        suggestion = test.suggestion() if self.update_attr else None
         if suggestion is not None:
-            self._set(module, suggestion)
+            self.use(trainer, module, suggestion)
             _log.info("Learning rate set to %.4g.", suggestion)
-        return self.test
+        return test
 
-    def _set(self, module: Module, rate: float | None = None) -> None:
-        """Set the module's learning rate; None: only check that it has one."""
+    search = lr_find
+
+    def use(self, trainer: Trainer, module: Module, found: float) -> None:
+        """Set the module's learning rate."""
+        self._attribute(module).set(found)
+        self.found = found
+
+    def _attribute(self, module: Module) -> SoughtAttribute:
         names = (self.attr_name,) if self.attr_name else _ATTRIBUTES
-        attribute = SoughtAttribute([module], names, "The learning rate finder")
-        if rate is not None:
-            attribute.set(rate)
-        self._found = rate
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rate that was found."""
-        return {"found": self._found}
+        return SoughtAttribute([module], names, "The learning rate finder")
 
 
 class _Recorder(Callback):
@@ -188,7 +178,6 @@ class _Recorder(Callback):
         if len(trainer.optimizers) != 1:
             raise ValueError(f"A range test works with one optimizer. Received: {len(trainer.optimizers)}")
         reject_schedules("A range test", trainer)
-        self.test.results, self.test.losses = {"lr": [], "loss": []}, []
         self._mean, self._best, self._seen = 0.0, math.inf, trainer.global_step
 
     def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,33 +17,39 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 
-@contextmanager
-def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps: int) -> Iterator[Trainer]:
-    """Yield a copy of the trainer that trains for ``steps`` updates with only these callbacks, silently.
+def run_trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps: int) -> Trainer:
+    """Train for ``steps`` updates on the trainer's data with only these callbacks, silently; return the trainer used.
 
-    It writes no files. Afterwards the module's variables, its optimizer's (if it keeps one) and the process's random
-    states are restored bit for bit to what they were when the trial built the module; the trainer itself is not
-    changed. State that a ``tf.data`` shuffle or a user's source keeps from one pass to the next is not restored.
+    That is a copy, and writes no files. Afterwards the module's variables, its optimizer's (if it keeps one) and the
+    process's random states are restored bit for bit to what they were when the trial built the module; the trainer
+    itself is not changed. State that a ``tf.data`` shuffle or a user's source keeps from one pass to the next is not
+    restored.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended the trial.
     """
-    before = _Snapshot()
-    trial_trainer = copy.copy(trainer)
-    trial_trainer.is_trial, trial_trainer.state = True, replace(trainer.state, status="initializing")
-    trial_trainer.given_callbacks, trial_trainer.default_callbacks, trial_trainer.loggers = [*callbacks, before], [], []
-    trial_trainer.run_opened, trial_trainer.profiler = [], None
-    trial_trainer.max_epochs, trial_trainer.max_steps = math.inf, steps
-    trial_trainer.min_epochs, trial_trainer.min_steps = 0, 0
-    trial_trainer.limits, trial_trainer.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
-    attached, data = module._trainer, trainer.datamodule
+    before, data = _Snapshot(), trainer.datamodule
+    trial = copy.copy(trainer)
+    trial.is_trial, trial.state = True, replace(trainer.state, status="initializing")
+    trial.given_callbacks, trial.default_callbacks, trial.loggers = [*callbacks, before], [], []
+    trial.run_opened, trial.profiler = [], None
+    trial.max_epochs, trial.max_steps = math.inf, steps
+    trial.min_epochs, trial.min_steps = 0, 0
+    trial.limits, trial.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
+    attached = module._trainer, None if data is None else data.trainer
     try:
-        yield trial_trainer
+        trial.fit(module, trainer.train_source, datamodule=data)
     finally:
         if before.arrays is not None:
             for name, variable in before.variables.items():
                 variable.assign(before.arrays[name])
             set_random_state(before.random)
-        module._trainer = attached
+        module._trainer = attached[0]
         if data is not None:
-            data.trainer = trainer
+            data.trainer = attached[1]
+    if trial.interrupted:
+        raise KeyboardInterrupt
+    return trial
 
 
 class _Snapshot(Callback):
@@ -60,21 +65,34 @@ class _Snapshot(Callback):
         self.random = random_state()
 
 
-def fit_as_given(trial_trainer: Trainer, trainer: Trainer, module: Module) -> None:
-    """Fit the trial on the data of ``trainer``, which is about to train; its datamodule stays set up."""
-    data = trainer.datamodule
-    given = {} if trainer.data is not None else {"train_dataloaders": trainer.train_source}
-    try:
-        trial_trainer.fit(module, datamodule=data, **given)
-    finally:
-        if data is not None:  # the trial's teardown may have closed it
-            data.setup("fit")
+class Search(Callback):
+    """Searches for a value before a fit creates what depends on it; a resumed run keeps the value found before.
 
+    Subclasses define ``search(trainer, module)``, which sets what it finds with ``use(trainer, module, found)``.
+    """
 
-def found_before(trainer: Trainer, finder: Callback) -> Any:
-    """Return what the search found in the run that is resumed from ``trainer.ckpt_path``; None: nothing."""
-    assert trainer.ckpt_path is not None
-    return read_state(trainer.ckpt_path)["callbacks"].get(finder.state_key, {}).get("found")
+    search: Callable[[Trainer, Module], Any]
+    use: Callable[[Trainer, Module, Any], None]
+    found: Any = None
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Search, or set what the resumed run has found."""
+        if stage != "fit":
+            return
+        if trainer.ckpt_path is None:
+            try:
+                self.search(trainer, module)
+            finally:
+                if trainer.datamodule is not None:  # a trial's teardown may have closed it
+                    trainer.datamodule.setup("fit")
+            return
+        known = read_state(trainer.ckpt_path)["callbacks"].get(self.state_key, {}).get("found")
+        if known is not None:
+            self.use(trainer, module, known)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The value that was found."""
+        return {"found": self.found}
 
 
 class SoughtAttribute:

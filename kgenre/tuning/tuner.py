@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kgenre.callbacks import Callback
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.learning_rate_finder import LearningRateFinder, RangeTest
-from kgenre.callbacks.trial import trial
+from kgenre.callbacks.trial import run_trial
 from kgenre.tuning.step_times import step_times
 
 if TYPE_CHECKING:
@@ -49,9 +49,7 @@ class Tuner:
     ) -> RangeTest | None:
         """Run a range test; arguments as in `LearningRateFinder`. Returns None with ``fast_dev_run``."""
         finder = LearningRateFinder(min_lr, max_lr, num_training, mode, early_stop_threshold, update_attr, attr_name)
-        return finder.lr_find(
-            self.trainer, model, lambda trial_trainer: trial_trainer.fit(model, train_dataloaders, None, datamodule)
-        )
+        return finder.lr_find(self._with_data(model, train_dataloaders, datamodule), model)
 
     def scale_batch_size(
         self,
@@ -67,11 +65,7 @@ class Tuner:
     ) -> int | None:
         """Search for the largest batch size; arguments as in `BatchSizeFinder`. Returns None with ``fast_dev_run``."""
         finder = BatchSizeFinder(mode, steps_per_trial, init_val, max_trials, batch_arg_name, margin, max_val)
-        trainer = copy.copy(self.trainer)
-        trainer.datamodule, trainer.data = datamodule, model if datamodule is None else datamodule
-        return finder.scale_batch_size(
-            trainer, model, lambda trial_trainer: trial_trainer.fit(model, datamodule=datamodule)
-        )
+        return finder.scale_batch_size(self._with_data(model, None, datamodule), model)
 
     def step_times(
         self,
@@ -91,6 +85,15 @@ class Tuner:
                 trainer.should_stop = True
                 return -1
 
-        with trial(self.trainer, model, [Measure()], 1) as trial_trainer:
-            trial_trainer.fit(model, train_dataloaders, None, datamodule)
+        run_trial(self._with_data(model, train_dataloaders, datamodule), model, [Measure()], 1)
         return found
+
+    def _with_data(
+        self, model: Module, train_dataloaders: Iterable[Any] | DataModule | None, datamodule: DataModule | None
+    ) -> Trainer:
+        """Return a copy of the trainer that has these data, as during a fit."""
+        trainer = copy.copy(self.trainer)
+        trainer.train_source, trainer.datamodule = train_dataloaders, datamodule
+        provider = model if datamodule is None else datamodule
+        trainer.data = provider if train_dataloaders is None else None
+        return trainer

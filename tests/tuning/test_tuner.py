@@ -177,6 +177,19 @@ def test_failed_search_restores_the_weights():
         np.testing.assert_array_equal(before[name], array)
 
 
+@pytest.mark.parametrize("search", ["lr_find", "scale_batch_size", "step_times"])
+def test_ctrl_c_ends_a_search(search):
+    class Stopped(Sized):
+        def train_dataloader(self):
+            signal.raise_signal(signal.SIGINT)
+            return super().train_dataloader()
+
+    data = Stopped()
+    with pytest.raises(KeyboardInterrupt):
+        getattr(Tuner(quiet_trainer()), search)(BoringModule(), datamodule=data)
+    assert (data.trainer, data.batch_size) == (None, 8)
+
+
 @pytest.mark.parametrize("finder", [LearningRateFinder(), BatchSizeFinder()], ids=["rate", "batch size"])
 def test_ctrl_c_in_a_search_ends_the_fit(finder):
     class Stopped(Sized):
