@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +70,9 @@ def run(arguments: Sequence[str]) -> int:
     _check(members)
     _warn_about_outdated_tests(options.runs)
     config = _configuration(members, options)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")  # JSON escapes emoji in a way that is invalid in YAML
-        fit_parser = configuration.make_parser("fit", "")
-        fit_options = configuration.parse(fit_parser, ["--config", str(path)])
+    fit_parser = configuration.make_parser("fit", "")
+    # Not as JSON, which escapes emoji in a way that is invalid in YAML.
+    fit_options = configuration.parse(fit_parser, ["--config", yaml.safe_dump(config)])
     configuration.start(fit_options)
     trainer, module, films = configuration.instantiate(fit_parser, fit_options)
     films.load_state_dict(_state(members))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from kgenre.training.run_folder import run_folders
 _STOPPED = (130, 143, 129, 149, -2, -15, -1, 0xC000013A)
 
 
+@dataclass(eq=False)
 class Trial:
     """A combination of options, with its folder and result.
 
@@ -32,28 +34,28 @@ class Trial:
         monitor: the logged value to rank by.
         mode: whether its smallest ("min") or largest ("max") is the trial's score.
         numbers: the options whose values are numbers in every trial; the others are text in TensorBoard.
+        status: "finished", "failed" or "interrupted"; None: not begun.
+        reason: why it failed.
     """
 
-    def __init__(
-        self, folder: Path, values: Values, config: str, monitor: str, mode: str, numbers: Collection[str] = ()
-    ) -> None:
-        self.folder, self.values, self.config, self.monitor, self.mode = folder, values, config, monitor, mode
-        self.numbers = numbers
-        self.status: str | None = None  # "finished", "failed", "interrupted"; None: not begun
-        self.score: float | None = None
-        self.seconds = 0.0
-        self.reason = ""  # why it failed
+    folder: Path
+    values: Values
+    config: str
+    monitor: str
+    mode: str
+    numbers: Collection[str] = ()
+    status: str | None = None
+    score: float | None = None
+    seconds: float = 0.0
+    reason: str = ""
 
     def load_finished(self) -> bool:
         """Return whether this exact trial has already finished; if so, load its result."""
-        result, config = self.folder / "trial.json", self.folder / "config.yaml"
-        if not (result.exists() and config.exists()) or config.read_text(encoding="utf-8") != self.config:
-            return False
         try:
-            state = json.loads(result.read_text(encoding="utf-8"))
-        except ValueError:  # truncated by a kill or a full disk
+            state = json.loads((self.folder / "trial.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # not begun, or truncated by a kill or a full disk
             return False
-        if state["status"] != "finished":
+        if state["status"] != "finished" or not self._has_same_config():
             return False
         self.status, self.score, self.seconds = "finished", self._read_score(), state["seconds"]
         return self.score is not None
@@ -65,8 +67,7 @@ class Trial:
             KeyboardInterrupt: Ctrl-C came when the trial was ending; its result has been saved.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / "config.yaml"
-        begun, same = self.run_dir, config.exists() and config.read_text(encoding="utf-8") == self.config
+        begun, same, config = self.run_dir, self._has_same_config(), self.folder / "config.yaml"
         config.write_text(self.config, encoding="utf-8")
         (self.folder / "trial.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "kgenre", "fit", "--config", str(config)]
@@ -103,6 +104,10 @@ class Trial:
         """The newest run's folder, if training ever began."""
         runs = run_folders(self.folder)
         return runs[-1] if runs else None
+
+    def _has_same_config(self) -> bool:
+        config = self.folder / "config.yaml"
+        return config.exists() and config.read_text(encoding="utf-8") == self.config
 
     def _read_score(self) -> float | None:
         """Return the best finite value of the monitored metric; None if there is none."""
