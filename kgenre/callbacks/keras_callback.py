@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +116,9 @@ class KerasCallback(Callback):
                 "Name the attribute that holds it: KerasCallback(callback, model=...)."
             )
         self._view = view = _ModelView(models[0], trainer)
-        epochs, steps = trainer.max_epochs, trainer.num_training_batches
-        self.callback.set_params({"verbose": 0, "epochs": epochs, "steps": steps})
+        counts = {"epochs": trainer.max_epochs, "steps": trainer.num_training_batches}
+        known = {name: None if math.isinf(count) else count for name, count in counts.items()}
+        self.callback.set_params({"verbose": 0, **known})
         self.callback.set_model(view)
         return view
 

@@ -57,6 +57,20 @@ def test_hooks_are_called_in_the_order_of_keras_fit():
     assert (ours.params["epochs"], ours.params["steps"]) == (theirs.params["epochs"], theirs.params["steps"]) == (2, 2)
 
 
+def test_unknown_counts_are_none_as_in_keras_fit():
+    class Starts(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            pass
+
+    class Endless:
+        def __iter__(self):
+            return itertools.cycle(boring_batches(2))
+
+    started = Starts()
+    quiet_trainer(max_epochs=None, max_steps=3, callbacks=KerasCallback(started)).fit(Prog(), Endless())
+    assert (started.params["epochs"], started.params["steps"]) == (None, None)
+
+
 def test_early_stopping_and_restored_weights():
     callback = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
 
