@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -43,7 +44,7 @@ class TensorBoardLogger(Logger):
     @explain_arguments
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
-        self._files: dict[str, Any] = {}  # folder below the run's -> open file
+        self._files: dict[str, Path] = {}  # folder below the run's -> this process's event file there
         self._run_dir: Path | None = None
         self._resume_step: int | None = None
         self._session_is_open = False
@@ -52,12 +53,12 @@ class TensorBoardLogger(Logger):
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         # A fit that failed before its first step removed its folder, and the next one may get the same.
-        is_there = "" in self._files and os.path.exists(self._files[""].name)
+        is_there = "" in self._files and self._files[""].exists()
         if self._run_dir == run_dir and resume_step is None and is_there:
             return
-        self._close()
+        self.finalize("success")
         self._run_dir, self._resume_step = run_dir, resume_step
-        self._views = 0, {}
+        self._files, self._views = {}, (0, {})
         self._file("")
 
     @property
@@ -161,12 +162,11 @@ class TensorBoardLogger(Logger):
 
         graph = GraphDef(node=[NodeDef(name=name, op=kind, input=inputs) for name, kind, inputs in nodes])
         self._write("", graph_def=graph.SerializeToString())
-        self._files[""].flush()
 
     def state_dict(self, step: int) -> dict[str, Any]:
         """Return where the event file has this step's texts, pictures and histograms: too large for a checkpoint."""
         newest, places = self._views
-        return {"file": Path(self._files[""].name).name, "places": places} if places and newest == step else {}
+        return {"file": self._files[""].name, "places": places} if places and newest == step else {}
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
         """Copy what `state_dict` located from the event file that was written before the run was resumed."""
@@ -182,20 +182,16 @@ class TensorBoardLogger(Logger):
                 record = file.read(end - first) if 16 < end - first <= os.fstat(file.fileno()).st_size else b""
                 # A TFRecord has a length and two checksums around its content; a power cut may have destroyed it.
                 if len(record) > 16 and int.from_bytes(record[:8], "little") == len(record) - 16:
-                    self._record_view(name, step, partial(self._file("").write, record))
+                    self._record_view(name, step, partial(self._append, "", record))
 
     def finalize(self, status: str) -> None:
         if self._session_is_open:
             self._session_is_open = False
             self.write_summary(session_end(status != "failed", time.time()), step=0)
-        for file in self._files.values():  # Windows cannot remove a folder that contains an open file
-            file.close()
 
     def write_summary(self, summary: Any, step: int, folder: str = "") -> None:
         """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins."""
         self._write(folder, step=step, summary=summary)
-        # An open TensorBoard should show it now, and a killed run should have it.
-        self._files[folder].flush()
 
     def _write_tensors(self, values: Mapping[str, tuple[Any, Any]], step: int, folder: str = "") -> None:
         import numpy as np
@@ -215,17 +211,23 @@ class TensorBoardLogger(Logger):
             self._record_view(next(iter(values)), step, lambda: self._write_tensors(values, step))
 
     def _record_view(self, name: str, step: int, write: Callable[[], Any]) -> None:
-        file, (newest, places) = self._file(""), self._views
-        first = file.tell()
+        path, (newest, places) = self._file(""), self._views
+        first = path.stat().st_size
         write()
-        file.flush()
-        self._views = step, (places if newest == step else {}) | {name: (first, file.tell())}
+        self._views = step, (places if newest == step else {}) | {name: (first, path.stat().st_size)}
 
     def _write(self, folder: str, **content: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        RecordWriter(self._file(folder)).write(Event(wall_time=time.time(), **content).SerializeToString())
+        record = io.BytesIO()
+        RecordWriter(record).write(Event(wall_time=time.time(), **content).SerializeToString())
+        self._append(folder, record.getvalue())
+
+    def _append(self, folder: str, record: bytes) -> None:
+        # Not kept open: a running TensorBoard should show the record, a killed run have it, Windows remove the folder.
+        with self._file(folder).open("ab") as file:
+            file.write(record)
 
     @property
     def _folder(self) -> Path:
@@ -233,10 +235,8 @@ class TensorBoardLogger(Logger):
             raise self.not_open()
         return self._run_dir
 
-    def _file(self, folder: str) -> Any:
+    def _file(self, folder: str) -> Path:
         if folder in self._files:
-            if self._files[folder].closed:
-                self._files[folder] = open(self._files[folder].name, "ab")  # noqa: SIM115  until `finalize`
             return self._files[folder]
         # Replace what Windows allows in no name, and what would lead out of the run's folder.
         directory = self._folder / re.sub(r'[\\<>:"|?*]|\.\.', "_", folder)
@@ -244,7 +244,7 @@ class TensorBoardLogger(Logger):
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow if it is installed.
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._files[folder] = (directory / name).open("ab")
+        self._files[folder] = directory / name
         self._write(folder, file_version="brain.Event:2")
         if is_new or self._resume_step is not None:
             # TensorBoard takes the first START of a run as its beginning. At a later one it drops what was logged from
@@ -254,10 +254,6 @@ class TensorBoardLogger(Logger):
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._write(folder, step=self._resume_step or 0, session_log=start)
         return self._files[folder]
-
-    def _close(self) -> None:
-        self.finalize("success")
-        self._files = {}
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
