@@ -47,7 +47,6 @@ class ProgressBar(Callback):
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Choose between bar and lines."""
-        self._stage = stage
         self._bar = choose_bar()
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
@@ -106,8 +105,8 @@ class ProgressBar(Callback):
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Start a bar for validate, test and predict; during a fit, mark the epoch's bar as validating."""
-        if self._stage != "fit":
-            self._open(self._stage, trainer.num_evaluation_batches)
+        if trainer.stage != "fit":
+            self._open(str(trainer.stage), trainer.num_evaluation_batches)
         elif self._bar is not None:
             self._bar.update(metrics="validating")
 
@@ -115,12 +114,12 @@ class ProgressBar(Callback):
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Advance the bar, which counts the batches of all sources."""
-        if self._stage != "fit":
+        if trainer.stage != "fit":
             self._advance(self._done, trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close the bar, before the results are printed."""
-        if self._stage != "fit":
+        if trainer.stage != "fit":
             self._close()
 
     on_test_start = on_predict_start = on_validation_start

@@ -10,8 +10,7 @@ from kgenre.cli import configuration
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.next_step import print_next_command
 from kgenre.cli.standard_streams import fault_tolerant_streams
-from kgenre.cli.usage import UsageError
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import UsageError, writing_below
 
 
 def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgenre.cli.usage import UsageError
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import UsageError, writing_below
 
 if TYPE_CHECKING:
     from kgenre.reports.blocks import Film

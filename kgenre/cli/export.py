@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import writing_below
 from kgenre.quoted_path import quoted_path
 
 

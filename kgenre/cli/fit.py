@@ -12,7 +12,7 @@ from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.next_step import print_next_command
 from kgenre.cli.parser import Parser
 from kgenre.cli.standard_streams import fault_tolerant_streams
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import writing_below
 
 
 def make_parser() -> Parser:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.cli import configuration
 from kgenre.cli.next_step import print_next_command
 from kgenre.cli.standard_streams import fault_tolerant_streams
-from kgenre.cli.usage import UsageError
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import UsageError, writing_below
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,13 +13,11 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from kgenre.allowed_imports import only_allowed_imports
 from kgenre.cli.huge_pages import restart_with_huge_pages
 from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, escape_unencodable_output, open_missing_streams
-from kgenre.cli.usage import is_refusal
-from kgenre.cli.writing import FULL
+from kgenre.cli.usage import FULL, is_refusal
 
 _PATH_ERRORS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 _NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)  # a text in place of a file; links in a circle
@@ -156,22 +154,20 @@ def _help() -> str:
     )
 
 
-class _OnScreen(logging.StreamHandler):
-    """Wraps messages between words: a terminal would break a long line in the middle of one."""
+class _OnScreen(logging.Handler):
+    """Prints messages to the current standard error, which may be replaced while a command runs."""
 
-    @property
-    def stream(self) -> Any:
-        """The current standard error: it may be replaced while a command runs."""
-        return sys.stderr
-
-    @stream.setter
-    def stream(self, stream: Any) -> None:
-        pass
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message."""
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a message; on a terminal, wrap it to the width, but leave long words such as paths whole."""
+        """Format a message; a terminal would break its lines within words: wrap them, but leave paths whole."""
         text = super().format(record)
-        if not self.stream.isatty():
+        if not sys.stderr.isatty():
             return text
         width = shutil.get_terminal_size().columns
         wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
@@ -181,7 +177,6 @@ class _OnScreen(logging.StreamHandler):
 @contextmanager
 def _log_on_screen() -> Iterator[None]:
     logger, handler = logging.getLogger("kgenre"), _OnScreen()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -6,8 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from kgenre.cli.usage import UsageError
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import UsageError, writing_below
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import csv
 import importlib.util
 import json
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,7 @@ from kgenre.cli.run_place import move_runs, run_place
 from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
 from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.trial import Trial, shown
-from kgenre.cli.usage import UsageError
-from kgenre.cli.writing import writing_below
+from kgenre.cli.usage import UsageError, writing_below
 from kgenre.quoted_path import quoted_path
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
@@ -126,26 +125,21 @@ def _trials(
         place = folder / f"trial_{number:03d}"
         return Trial(place, values, _config_of(words, values, place, of_fit), options.monitor, options.mode, numbers)
 
-    if options.method != "optuna":
-        seed = options.seed_everything
-        chosen = grid(space) if options.method == "grid" else random_search(space, options.trials, seed)
-        yield from _make_trials(list(chosen), make)
+    seed = options.seed_everything
+    if options.method == "optuna":
+        for number in range(options.trials):
+            done = [(trial.values, trial.score) for trial in begun if trial.score is not None]
+            yield make(number, optuna_next(space, seed, number, options.mode, done))
         return
-    for number in range(options.trials):
-        done = [(trial.values, trial.score) for trial in begun if trial.score is not None]
-        yield make(number, optuna_next(space, options.seed_everything, number, options.mode, done))
-
-
-def _make_trials(chosen: Sequence[Values], make: Callable[[int, Values], Trial]) -> list[Trial]:
-    """Create all trials, a fraction of a second each, so that an error in the last is reported before any runs."""
     from kgenre.data.progress_line import ProgressLine
 
+    chosen = grid(space) if options.method == "grid" else list(random_search(space, options.trials, seed))
     trials = []
-    with ProgressLine("Checking trials") as progress:
+    with ProgressLine("Checking trials") as progress:  # a fraction of a second each
         for number, values in enumerate(chosen):
             progress(number, len(chosen))
             trials.append(make(number, values))
-    return trials
+    yield from trials
 
 
 def _config_of(words: Sequence[str], values: Values, folder: Path, of_fit: Parser) -> str:

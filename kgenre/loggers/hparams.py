@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kgenre.loggers.flat_parameters import flat_parameters
+from kgenre.loggers.logger import flat_parameters
 
 # Sorts before other event files, which are named by time: TensorBoard stops reading a file once a later one exists.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,3 +94,15 @@ class Logger:
 def takes_pictures(logger: Logger) -> bool:
     """Return whether the logger implements `Logger.log_image`: pictures are drawn only if one does."""
     return type(logger).log_image is not Logger.log_image
+
+
+def flat_parameters(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
+    """Return parameters with names joined by dots; values other than numbers, booleans and strings become JSON."""
+    flat: dict[str, bool | float | str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flat_parameters(value, f"{prefix}{name}.")
+        else:
+            plain = isinstance(value, bool | int | float | str)
+            flat[f"{prefix}{name}"] = value if plain else json.dumps(value, default=str)
+    return flat

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.lightning_arguments import explain_arguments
-from kgenre.loggers.flat_parameters import flat_parameters
-from kgenre.loggers.logger import LoggerError
+from kgenre.loggers.logger import LoggerError, flat_parameters
 from kgenre.loggers.picture import png_of
 from kgenre.loggers.service import ServiceLogger, title
 

@@ -44,9 +44,8 @@ class TraceProfiler(Profiler):
         self.steps = steps
         self.trace_dir: Path | None = None  # of the newest trace
         self._done = 0
-        self._begun_at = 0  # the value of `_done` when the recording began
+        self._until: int | None = None  # the value of `_done` at which the recording ends; None: there is none
         self._in_call = 0  # steps of the running `train_steps`; 0 outside
-        self._is_recording = False
 
     def setup(self, stage: str) -> None:
         """Count steps from zero."""
@@ -81,17 +80,17 @@ class TraceProfiler(Profiler):
 
         self.trace_dir = Path(self.dirpath or self.log_dir or ".")
         start_trace(self.trace_dir)
-        self._begun_at, self._is_recording = self._done, True
+        self._until = self._done + self.steps
 
     def stop(self, action_name: str) -> None:
         """Count training steps, and end the recording after the last one."""
         self._done += self._steps_of(action_name)
-        if self._is_recording and self._done >= self._begun_at + self.steps:
+        if self._until is not None and self._done >= self._until:
             self._end()
 
     def describe(self) -> None:
         """Print where the trace is, or warn that the fit was too short for one."""
-        if self._is_recording:  # the fit ended early
+        if self._until is not None:  # the fit ended early
             self._end()
         if self.trace_dir is not None:
             from kgenre.engines.device_trace import how_to_view
@@ -104,7 +103,7 @@ class TraceProfiler(Profiler):
     def _end(self) -> None:
         from kgenre.engines.device_trace import stop_trace
 
-        self._is_recording = False
+        self._until = None
         with suppress(Exception):  # a failed step leaves none of these sums: its own error is the one to raise
             self.engine.epoch_logs("train")  # wait: they depend on the last step
         stop_trace()
