@@ -48,7 +48,6 @@ class LossWatch(Callback):
         self.max_rollbacks = max_rollbacks
         self.rollback_factor = rollback_factor
         self.rollbacks = 0
-        self._loaded_rollbacks = 0  # the count in the checkpoint that was loaded last
         self.stopped_step: int | None = None  # the ``global_step`` whose loss was the problem
         self._waiting: list[tuple[Any, int]] = []  # losses on the device and their steps
         self._updates = 0  # optimizer updates before the newest batch
@@ -60,13 +59,12 @@ class LossWatch(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Forget an earlier fit; a checkpoint's state is loaded later."""
         if stage == "fit":
-            self.rollbacks, self._loaded_rollbacks, self._waiting, self.stopped_step = 0, 0, [], None
+            self.rollbacks, self._waiting, self.stopped_step = 0, [], None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """With ``max_rollbacks`` refuse Keras schedules, whose rate cannot be lowered."""
         if self.max_rollbacks:
             reject_schedules(type(self).__name__, trainer)
-            self._lower_rates(trainer)  # a run that rolled back may have been stopped before it saved again
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Start counting updates, also after a rollback."""
@@ -120,27 +118,28 @@ class LossWatch(Callback):
         self.rollbacks += 1
         count = f"rollback {self.rollbacks} of {self.max_rollbacks}"
         _log.warning("Rolling back to %s (%s) with a lower learning rate: %s.", checkpoint.path, count, place)
-        self._record_rollback(checkpoint)
-        trainer.pending_rollback = checkpoint, lambda: self._lower_rates(trainer)
-
-    def _lower_rates(self, trainer: Trainer) -> None:
-        # A checkpoint written after an earlier rollback already has a lower rate.
-        factor = self.rollback_factor ** (self.rollbacks - self._loaded_rollbacks)
-        for position, rate in enumerate(trainer.learning_rates()):
-            trainer.set_learning_rate(rate * factor, position)
-
-    def _record_rollback(self, checkpoint: Checkpoint) -> None:
-        # Write it again with the count, as the newest: a run stopped before its next save is resumed from it.
-        checkpoint.state.setdefault("rollbacks", {})[self.state_key] = self.rollbacks
+        self._lower_rates(trainer, checkpoint)
+        # Write it again, as the newest: a run stopped before its next save is resumed from it.
         assert checkpoint.path is not None  # it was read from the disk
         try:
             write_checkpoint(checkpoint, checkpoint.path)
         except OSError as error:
             _log.warning("The rollback could not be recorded in %s (%s).", checkpoint.path, error)
+        trainer.pending_rollback = checkpoint
 
-    def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
-        """Take over the number of rollbacks that was written into this checkpoint."""
-        self.rollbacks = max(self.rollbacks, checkpoint.get("rollbacks", {}).get(self.state_key, 0))
+    def _lower_rates(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        """Change a checkpoint to what training goes on with: lower rates, and the number of rollbacks."""
+        import numpy as np
+
+        state = checkpoint.state["callbacks"].setdefault(self.state_key, self.state_dict() | {"rollbacks": 0})
+        # It already has the rates of rollbacks before it was written.
+        factor = self.rollback_factor ** (self.rollbacks - state["rollbacks"])
+        state["rollbacks"] = self.rollbacks
+        rates = {id(optimizer._learning_rate) for optimizer in trainer.optimizers}
+        for name, variable in trainer.engine.built.optimizer_variables.items():
+            if id(variable) in rates:
+                rate = checkpoint.optimizer[name]
+                checkpoint.optimizer[name] = np.asarray(float(rate) * factor, rate.dtype)
 
     def _good_checkpoint(self, trainer: Trainer, step: int) -> Checkpoint | None:
         import numpy as np
@@ -164,8 +163,7 @@ class LossWatch(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the losses not checked yet; keep the larger count, as an older checkpoint has fewer rollbacks."""
-        self._loaded_rollbacks = state["rollbacks"]
-        self.rollbacks = max(self.rollbacks, self._loaded_rollbacks)
+        self.rollbacks = max(self.rollbacks, state["rollbacks"])
         self._waiting = [(float(loss), step) for loss, step in state["waiting"]]
 
 

@@ -128,7 +128,7 @@ def fit_loop(trainer: Trainer) -> None:
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 
         if t.pending_rollback is not None:
-            go_back(t, *t.pending_rollback)
+            go_back(t, t.pending_rollback)
             continue
 
         # --- the epoch ends --------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def fit_loop(trainer: Trainer) -> None:
         hooks.on_train_epoch_end()
         engine.pull()
         if t.pending_rollback is not None:
-            go_back(t, *t.pending_rollback)
+            go_back(t, t.pending_rollback)
             continue
         results.write(t.global_step)
         if not t.epoch_is_done:
@@ -154,8 +154,8 @@ def fit_loop(trainer: Trainer) -> None:
     hooks.on_train_end()
 
 
-def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]) -> None:
-    """Return to the checkpoint that a callback requested, curves included, and apply the callback's change."""
+def go_back(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Return to the checkpoint that a callback requested, curves included."""
     t = trainer
     t.pending_rollback = None
     restore_own_states(t, checkpoint)
@@ -163,7 +163,6 @@ def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]
     restore_trainable(t, checkpoint)
     open_loggers(t, resume_step(checkpoint))
     restore_logs(t, checkpoint)
-    change()
 
 
 def _warn_of_a_missing_curve(trainer: Trainer) -> None:

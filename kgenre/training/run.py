@@ -104,8 +104,7 @@ class Run:
         self.should_stop = False
         self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
         self.has_diverged = False  # from here on no checkpoint is written
-        # Set by a callback: an older checkpoint to continue from, and what to change once it is restored.
-        self.pending_rollback: tuple[Checkpoint, Callable[[], None]] | None = None
+        self.pending_rollback: Checkpoint | None = None  # set by a callback: an older one to continue from
         self.interrupted = False
         self.resumed = False
         self.validated_at: tuple[int, int] | None = None

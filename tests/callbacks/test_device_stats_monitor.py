@@ -33,7 +33,7 @@ def test_steps_after_a_rollback_are_logged_again():
     def go_back(trainer, module, outputs, batch, batch_idx):
         if trainer.global_step == 5 and not went_back:
             went_back.append(True)
-            trainer.pending_rollback = read_checkpoint(trainer.run_dir / "checkpoints" / "step=000003"), lambda: None
+            trainer.pending_rollback = read_checkpoint(trainer.run_dir / "checkpoints" / "step=000003")
 
     went_back, logger = [], InMemoryLogger()
     callbacks = [DeviceStatsMonitor(), Lambdas(on_train_batch_end=go_back), ModelCheckpoint(every_n_train_steps=3)]

@@ -227,7 +227,7 @@ def test_restored_weights_of_discarded_steps_are_named_with_their_own_score(capl
     def go_back(trainer, module):
         if trainer.current_epoch == 1 and len(module.scores) == 1:
             earlier = read_checkpoint(trainer.run_dir / "checkpoints" / "step=000001")
-            trainer.pending_rollback = earlier, lambda: None
+            trainer.pending_rollback = earlier
 
     stopping = EarlyStopping("val/score", restore_best_weights=True, patience=9)
     callbacks = [stopping, Lambdas(on_train_epoch_end=go_back), ModelCheckpoint(None, save_top_k=-1)]

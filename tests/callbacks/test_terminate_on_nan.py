@@ -225,6 +225,20 @@ def test_run_that_crashes_after_a_rollback_remembers_it():
 
 
 @pytest.mark.usefixtures("in_tmp_path")
+def test_rolls_back_to_a_checkpoint_of_a_run_without_it():
+    poison, rates = breaks(times=1)
+    checkpoint = {"monitor": None, "every_n_train_steps": 4}
+    first = quiet_trainer(callbacks=ModelCheckpoint(**checkpoint), enable_checkpointing=True)
+    first.fit(BoringModule(), boring_batches(4))
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=3)
+    callbacks = [poison, watch, ModelCheckpoint(**checkpoint)]
+    trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4), ckpt_path="last")
+    assert (watch.rollbacks, trainer.global_step) == (1, 12)
+    assert [*np.ravel(rates), *trainer.learning_rates()] == pytest.approx([0.1, 0.05])
+
+
+@pytest.mark.usefixtures("in_tmp_path")
 def test_last_checkpoint_predates_an_accumulated_bad_batch():
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
     checkpoint = ModelCheckpoint(monitor=None)

@@ -51,7 +51,7 @@ class GoesBack(TerminateOnNaN):
     def _stop_or_roll_back(self, trainer, step, found):
         super()._stop_or_roll_back(trainer, step, found)
         assert trainer.pending_rollback is not None, found
-        self.copy = shutil.copytree(trainer.pending_rollback[0].path, trainer.run_dir / "copy")
+        self.copy = shutil.copytree(trainer.pending_rollback.path, trainer.run_dir / "copy")
 
 
 class BrokenOnce:
