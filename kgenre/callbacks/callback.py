@@ -36,6 +36,8 @@ class Callback:
     monitors = False
     # Callbacks that save the run's state run last in every hook: the state includes what the others do there.
     saves = False
+    # The names of the values that one of kgenre's callbacks logs, or how they begin.
+    logs: tuple[str, ...] = ()
     # Code to compile into each update: a `kgenre.engines.weight_update.StepPart`, or None.
     step_part: Any = None
 

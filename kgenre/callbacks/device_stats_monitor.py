@@ -28,6 +28,8 @@ class DeviceStatsMonitor(Callback):
         >>> Trainer(log_every_n_steps=50, callbacks=[DeviceStatsMonitor(cpu_stats=True)])
     """
 
+    logs = ("device/",)
+
     def __init__(self, cpu_stats: bool | None = None) -> None:
         self.cpu_stats = cpu_stats
         self._clocks = (0.0, 0.0)

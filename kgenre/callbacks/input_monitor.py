@@ -22,12 +22,14 @@ class InputMonitor(Callback):
         >>> Trainer(max_epochs=3, callbacks=[InputMonitor()]).fit(module, batches)
     """
 
+    logs = ("input_wait",)
+
     def __init__(self) -> None:
-        self._started = self._waited = self._paused_seconds = self._paused_at = 0.0
+        self._started = self._waited = self._paused_at = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Start the clocks."""
-        self._started, self._waited, self._paused_seconds = perf_counter(), trainer.input_seconds, 0.0
+        self._started, self._waited = perf_counter(), trainer.input_seconds
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Stop the clock: validation is not training time."""
@@ -35,9 +37,9 @@ class InputMonitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Restart the clock."""
-        self._paused_seconds += perf_counter() - self._paused_at
+        self._started += perf_counter() - self._paused_at
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the share: the epoch's values have been fetched, so its steps are done."""
-        seconds = perf_counter() - self._started - self._paused_seconds
+        seconds = perf_counter() - self._started
         trainer.results.log("input_wait", (trainer.input_seconds - self._waited) / seconds)

@@ -26,6 +26,8 @@ class LearningRateMonitor(Callback):
         >>> Trainer(callbacks=[LearningRateMonitor("step")])
     """
 
+    logs = ("lr-",)
+
     @explain_arguments
     def __init__(self, logging_interval: str | None = "epoch") -> None:
         if logging_interval not in ("epoch", "step", None):

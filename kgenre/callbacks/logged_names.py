@@ -7,10 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from kgenre.callbacks.callback import HOOKS
-from kgenre.callbacks.device_stats_monitor import DeviceStatsMonitor
-from kgenre.callbacks.input_monitor import InputMonitor
 from kgenre.callbacks.lambda_callback import LambdaCallback
-from kgenre.callbacks.learning_rate_monitor import LearningRateMonitor
 from kgenre.callbacks.monitor import MonitorError
 
 if TYPE_CHECKING:
@@ -18,21 +15,20 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-
-_LOGGING = (DeviceStatsMonitor, InputMonitor, LambdaCallback, LearningRateMonitor)
 _HOOKS = [name for name in HOOKS if name.startswith("on_")]
 
 
 def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: Module, filename: str = "") -> None:
-    """Refuse a ``monitor`` that no step logs, once the steps are built; only warn of a name in a ``filename``.
+    """Refuse a ``monitor`` that nothing logs, once the steps are built; only warn of a name in a ``filename``.
 
-    If a hook of the module or of a callback may log it instead, only warn, and only if a step logs a similar name.
+    If a hook of the user's may log it, only warn, and only if a step logs a similar name.
 
     Raises:
         MonitorError: nothing can log it; the message suggests the closest name that is logged.
     """
     known = _logged_names(trainer)
-    if monitor is None or monitor in known or monitor.startswith("throughput/"):
+    of_callbacks = tuple(name for callback in trainer.callbacks for name in callback.logs)
+    if monitor is None or monitor in known or monitor.startswith(of_callbacks):
         return
     same = [name for name in known if _is_same(name, monitor)]
     near = same or difflib.get_close_matches(monitor, known, n=1)
@@ -72,7 +68,7 @@ def _hooks_may_log(trainer: Trainer, module: Module) -> bool:
     if any(getattr(hook, "__module__", None) != "kgenre.training.module" for hook in hooks):
         return True
     ours = [c for c in trainer.callbacks if type(c).__module__.startswith("kgenre.callbacks.")]
-    return len(ours) < len(trainer.callbacks) or any(isinstance(callback, _LOGGING) for callback in ours)
+    return len(ours) < len(trainer.callbacks) or any(isinstance(callback, LambdaCallback) for callback in ours)
 
 
 def _bare(name: str) -> str:

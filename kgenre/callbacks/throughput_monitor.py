@@ -24,10 +24,12 @@ class ThroughputMonitor(Callback):
         >>> Trainer(logger=CSVLogger())  # with a logger it is there without being named
     """
 
+    logs = ("throughput/",)
+
     @explain_arguments
     def __init__(self) -> None:
         self._samples = self._step = 0
-        self._started = self._paused_seconds = self._paused_at = 0.0
+        self._started = self._paused_at = 0.0
         self._before: dict[str, Any] = {}  # the saved counts of an epoch that is resumed
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -38,7 +40,7 @@ class ThroughputMonitor(Callback):
         """Start the clock, or continue from a checkpoint saved inside the epoch."""
         before, self._before = self._before if trainer.batch_idx else {}, {}
         self._samples, self._step = before.get("samples", 0), before.get("step", trainer.global_step)
-        self._paused_seconds, self._started = 0.0, time.perf_counter() - before.get("seconds", 0.0)
+        self._started = time.perf_counter() - before.get("seconds", 0.0)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
@@ -55,22 +57,19 @@ class ThroughputMonitor(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Restart the clock."""
-        self._paused_seconds += time.perf_counter() - self._paused_at
+        self._started += time.perf_counter() - self._paused_at
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the throughput: the epoch's values have been fetched, so its steps are done."""
-        seconds = self._seconds()
+        seconds = time.perf_counter() - self._started
         trainer.results.log("throughput/seconds_per_epoch", seconds)
         trainer.results.log("throughput/samples_per_second", self._samples / seconds)
         if trainer.global_step > self._step:
             trainer.results.log("throughput/seconds_per_step", seconds / (trainer.global_step - self._step))
 
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._started - self._paused_seconds
-
     def state_dict(self) -> dict[str, Any]:
         """The counts and seconds of the epoch so far."""
-        return {"samples": self._samples, "step": self._step, "seconds": self._seconds()}
+        return {"samples": self._samples, "step": self._step, "seconds": time.perf_counter() - self._started}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keep the saved counts for the epoch that is resumed."""

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
-from kgenre.callbacks import EarlyStopping, ModelCheckpoint
+from kgenre.callbacks import (
+    DeviceStatsMonitor,
+    EarlyStopping,
+    InputMonitor,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ThroughputMonitor,
+)
 from kgenre.callbacks.monitor import MonitorError
 from kgenre.checkpoints import read_checkpoint
 
@@ -114,11 +121,36 @@ def test_missing_monitor_error():
         epochs_until_stop(EarlyStopping("val/los"), [1.0])
 
 
-def test_impossible_monitor_fails_before_the_first_step():
-    trainer = quiet_trainer(callbacks=EarlyStopping("train_los"))
-    with pytest.raises(MonitorError, match=r"EarlyStopping\(monitor='train_los'\): no step logs this value"):
+@pytest.mark.parametrize(
+    ("monitor", "others"),
+    [
+        ("train_los", []),
+        ("train_los", [LearningRateMonitor, InputMonitor, DeviceStatsMonitor, ThroughputMonitor]),
+        ("throughput/samples_per_second", []),
+    ],
+)
+def test_impossible_monitor_fails_before_the_first_step(monitor, others):
+    trainer = quiet_trainer(callbacks=[EarlyStopping(monitor), *(kind() for kind in others)])
+    with pytest.raises(MonitorError, match=rf"EarlyStopping\(monitor='{monitor}'\): no step logs this value"):
         trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
     assert trainer.global_step == 0
+
+
+@pytest.mark.parametrize(
+    ("monitor", "kind"),
+    [
+        ("lr-SGD", LearningRateMonitor),
+        ("input_wait", InputMonitor),
+        ("throughput/samples_per_second", ThroughputMonitor),
+        ("device/cpu/memory_peak", DeviceStatsMonitor),
+    ],
+)
+def test_values_of_other_callbacks_can_be_monitored(monitor, kind):
+    stopping = EarlyStopping(monitor, check_on_train_epoch_end=True)
+    trainer = quiet_trainer(max_epochs=2, log_every_n_steps=1, callbacks=[stopping, kind()])
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    assert trainer.current_epoch == 2
+    assert math.isfinite(stopping.best_score)
 
 
 def test_state_dict_round_trip():
