@@ -77,8 +77,8 @@ class EarlyStopping(Callback):
         self.best_score = worst(mode)
         self.wait_count = 0
         self.stopped_epoch: int | None = None
-        self._best_weights: dict[str, Any] | None = None  # NumPy arrays by structural name
-        self._best_weights_are_of = 0, 0.0  # their epoch and score
+        # NumPy arrays by structural name, their epoch and score.
+        self._best: tuple[dict[str, Any], int, float] | None = None
         self._stop_withdrawn = False
 
     @property
@@ -104,7 +104,7 @@ class EarlyStopping(Callback):
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Drop the best weights of an earlier fit."""
-        self._best_weights = None
+        self._best = None
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Check the value after a validation."""
@@ -121,7 +121,7 @@ class EarlyStopping(Callback):
         """Restore the best weights."""
         if not self.restore_best_weights or not math.isfinite(self.best_score):
             return
-        if self._best_weights is None:
+        if self._best is None:
             _log.warning(
                 "EarlyStopping(restore_best_weights=True): the best %s (%.4f) was reached before this run was "
                 "resumed, so the weights stay as they are. Load the best checkpoint of a ModelCheckpoint instead.",
@@ -129,14 +129,13 @@ class EarlyStopping(Callback):
                 self.best_score,
             )
             return
-        engine, weights = trainer.engine, self._best_weights
+        engine, (weights, epoch, score) = trainer.engine, self._best
         engine.load_state_dict(weights)
         arrays = engine.state_dict()
         for part in engine.built.parts:  # set `WeightAveraging`'s average too: it may replace the weights
             part.exchange(arrays)
         engine.load_state_dict(arrays | weights)
-        self._best_weights = None
-        epoch, score = self._best_weights_are_of
+        self._best = None
         _log.info("Restored the weights of epoch %d: %s %.4f.", epoch + 1, self.monitor, score)
 
     def _check(self, trainer: Trainer) -> None:
@@ -177,8 +176,7 @@ class EarlyStopping(Callback):
         for part in trainer.engine.built.parts:  # the validated weights: with `WeightAveraging`, the average
             part.exchange(state)
         # Copies: an array may be a view of memory that the next step overwrites.
-        self._best_weights = {name: state[name].copy() for name in weights}
-        self._best_weights_are_of = trainer.current_epoch, score
+        self._best = {name: state[name].copy() for name in weights}, trainer.current_epoch, score
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """Withdraw a stop if training goes back to a checkpoint from before it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kgenre.callbacks.callback import Callback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
@@ -76,7 +76,7 @@ class PredictionWriter(Callback):
 
         rows: dict[str, list[Any]] = {}
         for prediction in predictions:
-            for name, array in _named(prediction):
+            for name, array in _named(prediction).items():
                 rows.setdefault(name, []).append(np.atleast_1d(array))
         self._save(trainer, "predictions.npz", {name: np.concatenate(arrays) for name, arrays in rows.items()})
 
@@ -120,7 +120,7 @@ class PredictionWriter(Callback):
         else:
             raise ValueError("PredictionWriter() has no folder to write to: pass output_dir, or predict from a run.")
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(folder / name, **dict(_named(prediction)))
+        np.savez(folder / name, **_named(prediction))
         return folder
 
 
@@ -128,13 +128,10 @@ def _file(batch: int) -> str:
     return f"batch_{batch:06d}.npz"
 
 
-def _named(prediction: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(prediction, dict):
-        for key, value in prediction.items():
-            yield from _named(value, f"{name}/{key}" if name else str(key))
-    elif isinstance(prediction, list | tuple):
-        yield from _named(dict(enumerate(prediction)), name)
-    else:
-        from kgenre.engines.built_module import as_saved  # which imports Keras
+def _named(prediction: Any) -> dict[str, Any]:
+    import keras
 
-        yield name or "predictions", as_saved(prediction)
+    from kgenre.engines.built_module import as_saved
+
+    leaves = keras.tree.flatten_with_path(prediction)
+    return {"/".join(map(str, path)) or "predictions": as_saved(leaf) for path, leaf in leaves}

@@ -105,8 +105,7 @@ def fill_from_checkpoint(options: Namespace, state: Mapping[str, Any], words: Se
         elif dict(given["network_args"]) == model["network_args"]:  # not given: another network's
             given["network_args"] = None
     given = options.data.get("init_args") or {}
-    typed = any(word.partition("=")[0] == "--data.path" for word in words)
-    if typed or "path" not in given:
+    if typed_value("--data.path", words) is not None or "path" not in given:
         return
     if given["path"] is None:
         given["path"] = data.get("path")

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
-from kgenre.callbacks import Callback
+from kgenre.callbacks import LambdaCallback
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.learning_rate_finder import LearningRateFinder, RangeTest
 from kgenre.callbacks.trial import run_trial
@@ -79,13 +79,13 @@ class Tuner:
         """
         found: dict[str, float] = {}
 
-        class Measure(Callback):
-            def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> int:
-                found.update(step_times(trainer.engine, batch, trainer.precision))
-                trainer.should_stop = True
-                return -1
+        def measure(trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> int:
+            found.update(step_times(trainer.engine, batch, trainer.precision))
+            trainer.should_stop = True
+            return -1
 
-        run_trial(self._with_data(model, train_dataloaders, datamodule), model, [Measure()], 1)
+        callbacks = [LambdaCallback(on_train_batch_start=measure)]
+        run_trial(self._with_data(model, train_dataloaders, datamodule), model, callbacks, 1)
         return found
 
     def _with_data(
