@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, descend, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer
 
-from kgenre.callbacks import ModelCheckpoint, SpikeDetection
+from kgenre.callbacks import ModelCheckpoint, SpikeDetection, TerminateOnNaN
 
 
 def judged(losses, **arguments):
@@ -71,3 +71,21 @@ def test_rollback_restores_the_mean():
 def test_wrong_arguments(arguments):
     with pytest.raises(ValueError, match="SpikeDetection takes mode 'min' or 'max'"):
         SpikeDetection(**arguments)
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_rollbacks_of_two_callbacks_add_up():
+    """A NaN, then a spike at the same step: each lowers the rate, and the second goes back to what the first wrote."""
+
+    def break_weights(trainer, module, batch, batch_idx):
+        if trainer.global_step == 5 and values:
+            kernel = module.model.layers[0].kernel
+            trainer.engine.set_variable(kernel, np.full(kernel.shape, values.pop(0), "float32"))
+
+    values = [np.nan, 1e3]
+    watches = TerminateOnNaN(1, max_rollbacks=1), SpikeDetection(every_n_steps=1, atol=100.0, max_rollbacks=1)
+    callbacks = [Lambdas(on_train_batch_start=break_weights), *watches, ModelCheckpoint(None, every_n_train_steps=1)]
+    trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert [watch.rollbacks for watch in watches] == [1, 1]
+    assert (trainer.global_step, trainer.learning_rates()) == (12, [pytest.approx(0.025)])
