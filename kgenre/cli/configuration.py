@@ -88,7 +88,7 @@ def _set_default_classes(parser: Parser, paths: Mapping[str, str]) -> None:
     parser.set_defaults({part: {"class_path": path} for part, path in paths.items()})
 
 
-def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | None = None) -> Namespace:
+def parse(parser: Parser, arguments: Sequence[str], to_fit: bool = True) -> Namespace:
     """Return the options, each from the source of highest precedence that sets it.
 
     Precedence: command line, later ``--config``, earlier ``--config``, environment (``KGENRE_TRAINER__MAX_EPOCHS``), a
@@ -100,7 +100,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     Args:
         parser: from `make_parser`.
         arguments: as typed.
-        default_checkpoint: for commands that evaluate, the ``--ckpt_path`` to use if none is given.
+        to_fit: for a fit; an evaluation uses ``best`` if no ``--ckpt_path`` is given.
 
     Raises:
         TrainerError: `GenreClassifier` has no such network, loss, optimizer or schedule.
@@ -114,7 +114,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         import_backend(data=False)
     checkpoint: Path | None = None
     if (typed := typed_path(arguments)) is not None:
-        checkpoint = checkpoint_at(typed, to_fit=default_checkpoint is None)
+        checkpoint = checkpoint_at(typed, to_fit)
         state = use_hyperparameters(parser, checkpoint)
     try:
         words = order_arguments(arguments, _default_classes(parser))
@@ -125,7 +125,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     without_print = [word for word in words if not word.startswith("--print_config")]
     options = parser.parse_args(without_print)
     _check_sections(parser, options)
-    if checkpoint is None and (found := configured_checkpoint(options, default_checkpoint)) is not None:
+    if checkpoint is None and (found := configured_checkpoint(options, to_fit)) is not None:
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
     # A class that replaces the default one must not inherit the values of that default.

@@ -18,7 +18,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     parser = configuration.make_parser(
         stage, f"Evaluate a checkpoint (default: best) on the {films} films of its split."
     )
-    options = configuration.parse(parser, arguments, default_checkpoint="best")
+    options = configuration.parse(parser, arguments, to_fit=False)
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     path = checkpoint_path(options.ckpt_path or "best", options)

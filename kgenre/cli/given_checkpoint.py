@@ -50,18 +50,13 @@ def checkpoint_at(path: str | Path, to_fit: bool) -> Path:
     return find_checkpoint(path) if newest is None or newest.path is None else newest.path
 
 
-def configured_checkpoint(options: Namespace, default: str | None) -> Path | None:
+def configured_checkpoint(options: Namespace, to_fit: bool) -> Path | None:
     """Return the checkpoint that the trainer will use for "best", "last" or a path that was not typed, as in a config.
 
-    None if there is none, or none is readable.
-
-    Args:
-        options: as parsed without the checkpoint.
-        default: the ``--ckpt_path`` to use if none is given; None for a fit.
+    None if there is none, or none is readable. The options are as parsed without the checkpoint.
     """
-    if not (given := options.ckpt_path or default):
+    if not (given := options.ckpt_path or ("" if to_fit else "best")):
         return None
-    to_fit = default is None
     wanted: str | Path | None = checkpoint_path(given, options, to_fit)
     if wanted in ("best", "last"):
         root, name = run_place(options)

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
 _log = logging.getLogger("kgenre")
-_HOMES = {"optimizer": "keras.optimizers", "lr_scheduler": "keras.optimizers.schedules"}
+# Where its classes are, and the name of their base class there.
+_HOMES = {
+    "optimizer": ("keras.optimizers", "Optimizer"),
+    "lr_scheduler": ("keras.optimizers.schedules", "LearningRateSchedule"),
+}
 
 
 def add_optimizer_arguments(parser: Parser) -> None:
     """Add both options; they are checked later, as Keras takes seconds to import."""
-    for part, home in _HOMES.items():
+    for part, (home, _) in _HOMES.items():
         what = "that replaces the module's optimizer" if part == "optimizer" else "for its learning rate"
         group = parser.add_argument_group(f"{part}: a class of {home} {what}")
         group.add_argument(
@@ -54,33 +58,31 @@ def print_optimizer_help(words: Sequence[str]) -> bool:
 
 def use_optimizer(module: Any, options: Namespace) -> None:
     """Make ``module.configure_optimizers`` return what the options name: the optimizer, its schedule, or both."""
-    optimizer, scheduler = options.optimizer, options.lr_scheduler
+    given = {}  # what makes each of the two
     for part in _HOMES:
-        if options[part].init_args and options[part].class_path is None:
-            name = next(iter(options[part].init_args))
+        described = options[part]
+        if described.class_path is not None:
+            given[part] = functools.partial(_make, part, described)
+            given[part]()  # reports wrong arguments before any data are read
+        elif described.init_args:
+            name = next(iter(described.init_args))
             also = f" The module's own is --model.{name}." if name in (options.model.get("init_args") or {}) else ""
             raise UsageError(f"--{part}.{name} needs a class: --{part} NAME.{also}")
-    own = module.configure_optimizers
-    if optimizer.class_path is not None:
-        own = functools.partial(_make, "optimizer", optimizer)
-        own()  # reports wrong arguments before any data are read
-    elif scheduler.class_path is None:
-        return
+    own = given.get("optimizer", module.configure_optimizers)
 
     def configured() -> Any:
-        if optimizer.class_path is not None:
+        if "optimizer" in given:
             lost = "learning rate, schedule and weight decay"
-            _log.warning("--optimizer %s replaces the module's optimizer, %s.", optimizer.class_path, lost)
+            _log.warning("--optimizer %s replaces the module's optimizer, %s.", options.optimizer.class_path, lost)
         made = own()
-        if scheduler.class_path is not None:
+        if "lr_scheduler" in given:
             if not hasattr(made, "learning_rate"):
                 raise UsageError("--lr_scheduler needs a single optimizer: set --optimizer, too.")
-            made.learning_rate = _make("lr_scheduler", scheduler)
+            made.learning_rate = given["lr_scheduler"]()
         return made
 
-    if scheduler.class_path is not None:
-        _make("lr_scheduler", scheduler)
-    module.configure_optimizers = configured
+    if given:
+        module.configure_optimizers = configured
 
 
 def _make(part: str, described: Namespace) -> Any:
@@ -98,14 +100,12 @@ def _find(part: str, name: str) -> Any:
     home, _, last = name.rpartition(".")
     if home and not any(name.startswith(f"{package}.") for package in allowed_imports()):
         raise UsageError(not_allowed_message(name))
-    module = importlib.import_module(home or _HOMES[part])
-    import keras
-
-    base = {"optimizer": keras.optimizers.Optimizer, "lr_scheduler": keras.optimizers.schedules.LearningRateSchedule}
-    cls = getattr(module, last, None)
-    if not (inspect.isclass(cls) and issubclass(cls, base[part])):
-        home_of_all = importlib.import_module(_HOMES[part])
-        known = sorted(n for n, c in vars(home_of_all).items() if inspect.isclass(c) and issubclass(c, base[part]))
+    own_home, base_name = _HOMES[part]
+    its_home = importlib.import_module(own_home)
+    base = getattr(its_home, base_name)
+    cls = getattr(importlib.import_module(home or own_home), last, None)
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        known = sorted(n for n, c in vars(its_home).items() if inspect.isclass(c) and issubclass(c, base))
         wrong = f"--{part} {name}: there is no such class." if name else f"--{part}.help needs the name of a class."
         raise UsageError(f"{wrong} {suggestion(last, known)}")
     return cls
