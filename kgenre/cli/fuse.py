@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
-# For each kind of input: the arguments of the data that concern it, and the state that they keep in a checkpoint.
+# For each input: the arguments of the data that concern it, and the state that they keep in a checkpoint.
 _INPUT_SETTINGS = {
-    "posters": (("image_size", "resize"), ("image_size", "resize")),
-    "overviews": (
+    "poster": (("image_size", "resize"), ("image_size", "resize")),
+    "overview": (
         ("vocabulary_size", "sequence_length", "standardize", "word_split", "stem", "min_df"),
         ("vocabulary", "sequence_length", "standardize", "word_split", "stem"),
     ),
@@ -153,30 +153,27 @@ def _check(members: Sequence[_Member]) -> None:
                     f"{first.checkpoint} and {other.checkpoint} differ in their {what.replace('_', ' ')}: train both "
                     f"with {hint}."
                 )
-    for reads, (arguments, learnt) in _INPUT_SETTINGS.items():
-        pair = [member for member in members if _reads(member, reads)]
+    for read, (arguments, learnt) in _INPUT_SETTINGS.items():
+        pair = [member for member in members if read in member.inputs]
         for member in pair[1:]:
             differing = [name for name in learnt if member.state.get(name) != pair[0].state.get(name)]
             # The network has the requested vocabulary size, even if there are fewer words.
-            if reads == "overviews" and member.data["vocabulary_size"] != pair[0].data["vocabulary_size"]:
+            if read == "overview" and member.data["vocabulary_size"] != pair[0].data["vocabulary_size"]:
                 differing.append("vocabulary_size")
             if differing:
                 names = ", ".join(name.replace("_", " ") for name in differing)
                 raise UsageError(
-                    f"{pair[0].checkpoint} and {member.checkpoint} read {reads} with different settings ({names}): "
+                    f"{pair[0].checkpoint} and {member.checkpoint} read {read}s with different settings ({names}): "
                     f"train both with the same --data.{', --data.'.join(arguments)}."
                 )
 
 
-def _reads(member: _Member, what: str) -> bool:
-    return what.removesuffix("s") in member.inputs
-
-
 def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
     data = dict(members[0].data)
-    for reads, (names, _) in _INPUT_SETTINGS.items():
-        of = next((member for member in members if _reads(member, reads)), None)
-        data |= {reads: of is not None} | ({name: of.data[name] for name in names if name in of.data} if of else {})
+    for read, (names, _) in _INPUT_SETTINGS.items():
+        of = next((member for member in members if read in member.inputs), None)
+        data[f"{read}s"] = of is not None
+        data |= {name: of.data[name] for name in names if name in of.data} if of else {}
     data |= {"augment": False, "incomplete": "keep" if data["posters"] and data["overviews"] else "leave_out"}
     data["poster_table"] = "auto"
     if options.data.path is not None:
@@ -198,9 +195,9 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
 def _state(members: Sequence[_Member]) -> dict[str, Any]:
     """Merge the states of the members' data."""
     state = members[0].state | {"arguments": {}}  # the configuration has each member's
-    for reads, (_, names) in _INPUT_SETTINGS.items():
-        of = next((member for member in members if _reads(member, reads)), None)
-        state |= {reads: of is not None} | ({name: of.state.get(name) for name in names} if of else {})
+    for read, (_, names) in _INPUT_SETTINGS.items():
+        of = next((member for member in members if read in member.inputs), None)
+        state |= {f"{read}s": of is not None} | ({name: of.state.get(name) for name in names} if of else {})
     return state
 
 
