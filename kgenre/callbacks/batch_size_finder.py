@@ -7,7 +7,7 @@ import gc
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from kgenre.callbacks.trial import Search, SoughtAttribute, run_trial
+from kgenre.callbacks.search import Search, SoughtAttribute, run_trial
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.users_code import ShortTraceback
 

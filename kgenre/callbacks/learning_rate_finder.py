@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
-from kgenre.callbacks.trial import Search, SoughtAttribute, run_trial
+from kgenre.callbacks.search import Search, SoughtAttribute, run_trial
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kgenre.callbacks import LambdaCallback
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.learning_rate_finder import LearningRateFinder, RangeTest
-from kgenre.callbacks.trial import run_trial
+from kgenre.callbacks.search import run_trial
 from kgenre.tuning.step_times import step_times
 
 if TYPE_CHECKING:

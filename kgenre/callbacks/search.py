@@ -1,4 +1,4 @@
-"""Trial runs that leave no trace, for the searches for a learning rate and a batch size."""
+"""Searches before a fit, for a learning rate and a batch size, with trial runs that leave no trace."""
 
 from __future__ import annotations
 
