@@ -100,7 +100,9 @@ class BatchSizeFinder(Search):
         _log.info("%s set to %d.", attribute.name, size)
         return size
 
-    search = scale_batch_size
+    def search(self, trainer: Trainer, module: Module) -> None:
+        """Try sizes before a fit."""
+        self.scale_batch_size(trainer, module)
 
     def use(self, trainer: Trainer, module: Module, found: int) -> None:
         """Set the batch size of module and datamodule."""

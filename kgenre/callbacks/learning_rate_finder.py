@@ -155,7 +155,9 @@ class LearningRateFinder(Search):
             _log.info("Learning rate set to %.4g.", suggestion)
         return test
 
-    search = lr_find
+    def search(self, trainer: Trainer, module: Module) -> None:
+        """Run the test before a fit."""
+        self.lr_find(trainer, module)
 
     def use(self, trainer: Trainer, module: Module, found: float) -> None:
         """Set the module's learning rate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -66,14 +66,17 @@ class _Snapshot(Callback):
 
 
 class Search(Callback):
-    """Searches for a value before a fit creates what depends on it; a resumed run keeps the value found before.
+    """Searches for a value before a fit creates what depends on it; a resumed run keeps the value found before."""
 
-    Subclasses define ``search(trainer, module)``, which sets what it finds with ``use(trainer, module, found)``.
-    """
-
-    search: Callable[[Trainer, Module], Any]
-    use: Callable[[Trainer, Module, Any], None]
     found: Any = None
+
+    def search(self, trainer: Trainer, module: Module) -> None:
+        """Search with trials, and `use` what is found."""
+        raise NotImplementedError
+
+    def use(self, trainer: Trainer, module: Module, found: Any) -> None:
+        """Set the value, and keep it as ``found``."""
+        raise NotImplementedError
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Search, or set what the resumed run has found."""

@@ -219,6 +219,17 @@ def test_learning_rate_finder_in_a_fit():
     assert other.learning_rate > 1e-9  # batches passed to fit work too
 
 
+def test_overridden_search_is_used():
+    class Coarse(LearningRateFinder):
+        def lr_find(self, trainer, module):
+            self.use(trainer, module, 0.25)
+
+    module = BoringModule()
+    trainer = quiet_trainer(callbacks=Coarse())
+    trainer.fit(module, boring_batches(2))
+    assert trainer.learning_rates() == [module.learning_rate] == [0.25]
+
+
 def test_resumed_run_keeps_its_learning_rate(tmp_path):
     module = BoringModule(learning_rate=0.125)
     trainer = quiet_trainer(max_epochs=1)
