@@ -68,18 +68,18 @@ def test_a_fit_takes_the_options_of_the_checkpoint_that_it_resumes_from(poster_r
     write_checkpoint(last, run / "checkpoints" / "step=000999")
     config = write(tmp_path / "a.yaml", ckpt_path=str(run))
 
-    def rates(command, default):
+    def rates(command):
         given = [
-            parse(make_parser(command, ""), words, default)
+            parse(make_parser(command, ""), words, command == "fit")
             for words in (["--ckpt_path", str(run)], ["--config", config])
         ]
         with monkeypatch.context() as patch:
             patch.setenv("KGENRE_CKPT_PATH", str(run))
-            given.append(parse(make_parser(command, ""), [], default))
+            given.append(parse(make_parser(command, ""), [], command == "fit"))
         return [found.model.init_args.learning_rate for found in given]
 
-    assert rates("fit", None) == [0.7, 0.7, 0.7]
-    assert rates("test", "best") == [0.01, 0.01, 0.01]
+    assert rates("fit") == [0.7, 0.7, 0.7]
+    assert rates("test") == [0.01, 0.01, 0.01]
 
 
 def test_options_not_in_the_config_come_from_the_checkpoint(overview_run, films, tmp_path, capsys):
@@ -111,7 +111,7 @@ def test_a_named_checkpoint_is_found_where_a_logger_places_the_run(poster_run, f
     words = ["--config", config, "--trainer.logger.name", "mine"]
     for which in ("best", "last"):
         assert options(*words, "--ckpt_path", which).data.init_args.path == str(films)
-    assert parse(make_parser("test", ""), words, "best").data.init_args.path == str(films)
+    assert parse(make_parser("test", ""), words, to_fit=False).data.init_args.path == str(films)
     alone = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs", "--trainer.name=mine"]
     assert options(*alone, "--ckpt_path=last").data.init_args.path == str(films)
 
@@ -122,7 +122,7 @@ def test_a_config_beside_other_checkpoints_is_no_runs_own(poster_run, films, tmp
     shutil.copytree(poster_run, tmp_path / "runs" / "mine" / "version_0")
     words = ["--config", write(tmp_path / "a.yaml", trainer={"name": "mine"})]
     assert options(*words, "--ckpt_path", "last").data.init_args.path == str(films)
-    found = parse(make_parser("test", ""), words, "best")
+    found = parse(make_parser("test", ""), words, to_fit=False)
     assert (found.data.init_args.path, checkpoint_path("best", found)) == (str(films), "best")
 
 
