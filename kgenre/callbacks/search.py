@@ -47,6 +47,8 @@ def run_trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], s
         module._trainer = attached[0]
         if data is not None:
             data.trainer = attached[1]
+            if trainer.state.status == "running":  # the trial's teardown may have closed what the fit needs
+                data.setup("fit")
     if trial.interrupted:
         raise KeyboardInterrupt
     return trial
@@ -83,11 +85,7 @@ class Search(Callback):
         if stage != "fit":
             return
         if trainer.ckpt_path is None:
-            try:
-                self.search(trainer, module)
-            finally:
-                if trainer.datamodule is not None:  # a trial's teardown may have closed it
-                    trainer.datamodule.setup("fit")
+            self.search(trainer, module)
             return
         known = read_state(trainer.ckpt_path)["callbacks"].get(self.state_key, {}).get("found")
         if known is not None:

@@ -307,9 +307,14 @@ def test_evaluation_starts_no_search():
 
 
 def test_fast_dev_run_starts_no_search(caplog):
+    class Once(Sized):
+        def train_dataloader(self):
+            assert self.opened == 1
+            return super().train_dataloader()
+
     module = BoringModule()
     trainer = quiet_trainer(fast_dev_run=True, callbacks=[LearningRateFinder(), BatchSizeFinder()])
-    trainer.fit(module, boring_batches(2))
+    trainer.fit(module, datamodule=Once())
     assert module.learning_rate == 0.1
     assert "The learning rate finder does nothing with fast_dev_run" in caplog.text
     assert "The batch size finder does nothing with fast_dev_run" in caplog.text
