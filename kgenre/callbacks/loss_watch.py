@@ -94,11 +94,11 @@ class LossWatch(Callback):
 
     def _check(self, trainer: Trainer) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting or trainer.pending_rollback is not None:
-            return
+        if not waiting or trainer.has_diverged or trainer.pending_rollback is not None:
+            return  # the first callback that finds a problem decides
         losses = trainer.engine.to_host([loss for loss, _ in waiting])
         for loss, (_, step) in zip(losses, waiting, strict=True):
-            found = self.problem(float(loss)) if self.stopped_step is None else None
+            found = self.problem(float(loss))
             if found is not None:
                 self._stop_or_roll_back(trainer, step, found)
                 return

@@ -89,3 +89,16 @@ def test_rollbacks_of_two_callbacks_add_up():
     trainer.fit(BoringModule(), boring_batches(4))
     assert [watch.rollbacks for watch in watches] == [1, 1]
     assert (trainer.global_step, trainer.learning_rates()) == (12, [pytest.approx(0.025)])
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_no_rollback_where_another_callback_stops_the_run(caplog):
+    data = boring_batches(8)
+    data[5]["y"] = np.full_like(data[5]["y"], np.nan)
+    watches = TerminateOnNaN(1), SpikeDetection(every_n_steps=1, max_rollbacks=1)
+    callbacks = [*watches, ModelCheckpoint(None, every_n_train_steps=1)]
+    trainer = quiet_trainer(callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), data)
+    assert (watches[0].stopped_step, watches[1].rollbacks) == (6, 0)
+    assert "Stopping: the training loss is nan" in caplog.text
+    assert "Rolling back" not in caplog.text
