@@ -9,33 +9,19 @@ from kgenre.models.genre_classifier import GenreClassifier
 from kgenre.models.named_network import NETWORKS
 
 if TYPE_CHECKING:
-    from kgenre.models._fused import fused
-    from kgenre.models._overview_lstm import overview_lstm
-    from kgenre.models._overview_lstm_pooled import overview_lstm_pooled
-    from kgenre.models._overview_lstm_words import overview_lstm_words
-    from kgenre.models._overview_words import overview_words
-    from kgenre.models._poster_cnn_2024 import poster_cnn_2024
-    from kgenre.models._poster_cnn_2025 import poster_cnn_2025
-    from kgenre.models._poster_colours import poster_colours
-    from kgenre.models._poster_overview_fusion import poster_overview_fusion
-    from kgenre.models._poster_resnet import poster_resnet
-    from kgenre.models._poster_resnet_colours import poster_resnet_colours
+    from kgenre.models._fused import fused as fused
+    from kgenre.models._overview_lstm import overview_lstm as overview_lstm
+    from kgenre.models._overview_lstm_pooled import overview_lstm_pooled as overview_lstm_pooled
+    from kgenre.models._overview_lstm_words import overview_lstm_words as overview_lstm_words
+    from kgenre.models._overview_words import overview_words as overview_words
+    from kgenre.models._poster_cnn_2024 import poster_cnn_2024 as poster_cnn_2024
+    from kgenre.models._poster_cnn_2025 import poster_cnn_2025 as poster_cnn_2025
+    from kgenre.models._poster_colours import poster_colours as poster_colours
+    from kgenre.models._poster_overview_fusion import poster_overview_fusion as poster_overview_fusion
+    from kgenre.models._poster_resnet import poster_resnet as poster_resnet
+    from kgenre.models._poster_resnet_colours import poster_resnet_colours as poster_resnet_colours
 
-__all__ = [
-    "NETWORKS",
-    "GenreClassifier",
-    "fused",
-    "overview_lstm",
-    "overview_lstm_pooled",
-    "overview_lstm_words",
-    "overview_words",
-    "poster_cnn_2024",
-    "poster_cnn_2025",
-    "poster_colours",
-    "poster_overview_fusion",
-    "poster_resnet",
-    "poster_resnet_colours",
-]
+__all__ = ["NETWORKS", "GenreClassifier", *NETWORKS]
 
 
 def __getattr__(name: str) -> Any:
