@@ -12,6 +12,7 @@ from kgenre.callbacks.callback import Callback
 from kgenre.data.film_table import FilmTable
 from kgenre.data.split import Split
 from kgenre.evaluation.baseline_predictions import predict_baselines
+from kgenre.evaluation.baselines import Top3Baseline
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, small_sample_warning
 from kgenre.evaluation.comparison import compare_with_baselines
 from kgenre.evaluation.curve_state import curve_state, longer_would_help
@@ -19,7 +20,6 @@ from kgenre.evaluation.metrics import HEADLINE_METRICS, multilabel_metrics
 from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.evaluation.same_top import same_top
 from kgenre.evaluation.thresholds import Thresholds, tune_thresholds
-from kgenre.evaluation.top3_baseline import Top3Baseline
 
 if TYPE_CHECKING:
     from kgenre.evaluation.evaluation import Evaluation

@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from kgenre.data.progress_line import ProgressLine
 from kgenre.engines.cache_folder import mark_used, write_cached
-from kgenre.evaluation.baselines import Baseline, FrequencyBaseline, TfidfBaseline
-from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
-from kgenre.evaluation.top3_baseline import Top3Baseline
+from kgenre.evaluation.baselines import BASELINES, Baseline
+from kgenre.evaluation.poster_statistics import poster_features
 
 _VERSION = 3  # of the baselines: raise it when they change, to invalidate the cache
 _MAX_FILES = 64  # four per split
@@ -42,12 +41,11 @@ def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
         inputs["overview"] = table.overviews, lambda: list(table.overviews)
     if posters_key:
         inputs["poster"] = (posters_key,), lambda: _features(data)
-    predictions = {}
-    kinds: tuple[type[Baseline], ...] = (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline)
-    for kind in kinds:
-        if kind.reads in inputs:
-            predictions[kind.key] = _cached(kind(), *inputs[kind.reads], table.genres, train, folder)
-    return predictions
+    return {
+        kind.key: _cached(kind(), *inputs[kind.reads], table.genres, train, folder)
+        for kind in BASELINES
+        if kind.reads in inputs
+    }
 
 
 def _cached(

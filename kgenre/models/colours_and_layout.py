@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.evaluation.poster_baseline import poster_features
+from kgenre.evaluation.poster_statistics import poster_features
 
 _THUMBNAIL, _CELLS, _DIRECTIONS = 8, 4, 8
 _SMALLEST_DEVIATION = 0.02  # chosen by cross-validation on 1,750 films: 0, 0.05 and 0.1 are worse

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from kgenre.evaluation.baselines import FrequencyBaseline
+from kgenre.evaluation.baselines import FrequencyBaseline, Top3Baseline
 from kgenre.evaluation.comparison import TITLES
-from kgenre.evaluation.top3_baseline import Top3Baseline
 from kgenre.reports import verdicts
 from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve

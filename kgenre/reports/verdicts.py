@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
+from kgenre.evaluation.baselines import BASELINES, FrequencyBaseline, Top3Baseline
 from kgenre.evaluation.bootstrap import small_sample_warning
 from kgenre.evaluation.comparison import TITLES, standing, verdict
-from kgenre.evaluation.poster_baseline import PosterBaseline
 from kgenre.evaluation.same_top import same_top
 from kgenre.reports.learning_curve import still_falling
 from kgenre.reports.numbers import Numbers
@@ -23,13 +22,14 @@ COMPARED = (
 )
 _MOST_NAMES = 25
 _SAYS = {"better": "beats", "worse": "is worse than", "level": "is not significantly different from"}
-READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBaseline.reads}
+READS = {baseline.key: baseline.reads for baseline in BASELINES if baseline.reads}
 
 
 def fair_baselines(run: Run) -> list[str]:
     """Return the baselines that see no more than the run does: the genre frequencies, and the one on its own input."""
-    keys = [key for key in (FrequencyBaseline.key, TfidfBaseline.key, PosterBaseline.key) if key in run.baselines]
-    return [key for key in keys if (reads := READS.get(key)) is None or reads in run.reads or not run.reads]
+    seen = (None, run.reads) if run.reads else (None, *READS.values())
+    fair = (baseline.key for baseline in BASELINES if baseline.reads in seen and baseline is not Top3Baseline)
+    return [key for key in fair if key in run.baselines]
 
 
 def against_baselines(run: Run, numbers: Numbers) -> str:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kgenre.data import FilmData, make_sample_films
-from kgenre.evaluation import FrequencyBaseline, TfidfBaseline, multilabel_metrics
+from kgenre.evaluation import multilabel_metrics
 from kgenre.evaluation.baseline_predictions import _features, predict_baselines
-from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
-from kgenre.evaluation.top3_baseline import Top3Baseline
+from kgenre.evaluation.baselines import BASELINES
+from kgenre.evaluation.poster_statistics import poster_features
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_every_baseline_predicts_every_film(films, predicted):
 
 
 def test_second_run_reads_the_cache(films, predicted, kept, monkeypatch):
-    for kind in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline):
+    for kind in BASELINES:
         monkeypatch.setattr(kind, "fit", None)
     monkeypatch.setattr(FilmData, "predict_dataloader", None)  # posters are not read either
     second = predict_baselines(films, kept)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kgenre.evaluation.poster_baseline import poster_features
+from kgenre.evaluation.poster_statistics import poster_features
 from kgenre.models import poster_colours
 from kgenre.models.colours_and_layout import ColoursAndLayout
 

@@ -11,7 +11,7 @@ from numpy_weights import numpy_weights
 
 import kgenre
 from kgenre.data import FilmData, FilmDataError
-from kgenre.evaluation.poster_baseline import poster_features
+from kgenre.evaluation.poster_statistics import poster_features
 from kgenre.models import (
     GenreClassifier,
     overview_lstm_words,

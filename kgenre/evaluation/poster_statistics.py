@@ -1,66 +1,11 @@
-"""A baseline on a poster's colours and rough layout, without a neural network."""
+"""A poster's colours and rough layout as numbers."""
 
 from __future__ import annotations
-
-from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.evaluation.baselines import FrequencyBaseline, OnProgress, checked_training_films, fit_per_genre
-
 _POSTERS_AT_ONCE = 8  # more would not fit in the CPU cache: three times slower at 64
-
-
-class PosterBaseline:
-    """Colour and layout of the poster, about 400 numbers, and one logistic regression per genre (scikit-learn).
-
-    A genre that all or none of the training films have gets its frequency.
-
-    Args:
-        C: inverse strength of the L2 penalty; the default was chosen on validation films out of 2,500.
-
-    Example:
-        >>> red, blue = np.zeros((2, 4, 16, 16, 3), "uint8")
-        >>> red[..., 0], blue[..., 2] = 200, 200
-        >>> posters, genres = np.concatenate([red, blue]), np.repeat([[1, 0], [0, 1]], 4, axis=0)
-        >>> PosterBaseline().fit(poster_features(posters), genres).predict_proba(poster_features(red)).argmax(axis=1)
-        array([0, 0, 0, 0])
-    """
-
-    key: ClassVar[str] = "colours"
-    title: ClassVar[str] = "colours and layout + logistic regression"
-    reads: ClassVar[str | None] = "poster"
-
-    def __init__(self, C: float = 0.002) -> None:  # noqa: N803
-        self.C = C
-
-    def fit(self, films: npt.NDArray[np.float32], genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
-        """Fit on `poster_features` (n, F) of the training films and their (n, G) genres.
-
-        Raises:
-            ValueError: ``genres`` is not (n, G) of 0 and 1.
-        """
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
-
-        genres = checked_training_films(films, genres)
-        self.frequencies_ = FrequencyBaseline().fit(films, genres).frequencies_
-        self.mean_, self.scale_ = films.mean(axis=0), films.std(axis=0) + 1e-6
-        scaled = (films - self.mean_) / self.scale_
-        regression = LogisticRegression(C=self.C, max_iter=200)
-        with threadpool_limits(1):  # the matrices are small: threads wait for each other most of the time
-            self.regressions_ = fit_per_genre(regression, scaled, genres, on_progress)
-        return self
-
-    def predict_proba(self, films: npt.NDArray[np.float32]) -> np.ndarray:
-        """Return (n, G) float64 probabilities for `poster_features` (n, F)."""
-        probabilities = np.tile(self.frequencies_, (len(films), 1))
-        scaled = (films - self.mean_) / self.scale_
-        if len(films):
-            for genre, regression in self.regressions_.items():
-                probabilities[:, genre] = regression.predict_proba(scaled)[:, 1]
-        return probabilities
 
 
 def poster_features(posters: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
