@@ -16,7 +16,7 @@ MAYBE_CHANCE = 0.01
 # films: random scores reached 1.96 times that mAP on 60 films (the highest of 300 draws), 1.5 times on 250.
 RANKS = 2.0
 # The description of a baseline, by the model's standing.
-_BASELINE = {"ahead": "worse than the model", "level": "about the same", "behind": "better than the model"}
+_BASELINE = {"better": "worse than the model", "level": "about the same", "worse": "better than the model"}
 
 
 def compare_with_baselines(
@@ -69,7 +69,7 @@ def compare_with_baselines(
     own, level = metrics.get("map", math.nan), frequency.get("map", math.nan)
     order, beaten = chance or (level, own > RANKS * level)
     meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", stage.split()[-1], falling)
-    if how == "ahead":
+    if how == "better":
         unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
         percent = f"{100 * gain:.1f}" if gain >= 0.001 else "less than 0.1"
         line = f"{stage} loss {loss:.4f} beats {guess} by {percent} %{unsure}."
@@ -77,7 +77,7 @@ def compare_with_baselines(
         line = f"{stage} loss {loss:.4f} is not significantly better than {guess}: {100 * gain:.1f} % lower."
         line += f" {meaning}"
     else:
-        than = "worse" if how == "behind" else "no better"
+        than = "worse" if how == "worse" else "no better"
         line = f"{stage} loss {loss:.4f}: {than} than guessing {guess}. {meaning}"
     others = [
         f"{TITLES.get(key, key)}: {numbers['loss']:.4f} "
@@ -92,7 +92,7 @@ def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> 
     """Explain a loss that does not beat the frequencies: nothing learned, bad probabilities, or training too short.
 
     Args:
-        how: the loss's `standing` against the frequencies', "level" or "behind".
+        how: the loss's `standing` against the frequencies', "level" or "worse".
         ranking: the model's mAP and chance's, as "mAP 0.350 against 0.120"; "" if the difference may be chance.
         films: which films these are, "validation" or "test": the sentence names them, as the two may disagree.
         falling: as in `compare_with_baselines`.
@@ -102,7 +102,7 @@ def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> 
         nothing = f"On the {films} films there is no sign yet that it has learned anything."
         return nothing + (f" {longer.capitalize()}." if falling else "")
     start = f"It ranks the {films} films better than chance ({ranking}): it has learned something,"
-    if how != "behind":
+    if how == "level":
         return f"{start} although its loss does not show it{f'; {longer}' if falling else ''}."
     advice = {
         True: longer,
@@ -113,10 +113,10 @@ def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> 
 
 
 def standing(loss: float, other: float, difference: tuple[float, float] | None = None) -> str:
-    """Rank a model's loss against a baseline's: ahead, level or behind; by their difference's interval if known."""
+    """Return whether a model's loss is "better", "level" or "worse" than a baseline's: by the interval, if known."""
     if difference is not None and not any(map(math.isnan, difference)):
         low, high = difference
-        return "ahead" if high < 0 else "behind" if low > 0 else "level"
+        return "better" if high < 0 else "worse" if low > 0 else "level"
     if abs(1 - loss / other) <= LEVEL:
         return "level"
-    return "ahead" if loss < other else "behind"
+    return "better" if loss < other else "worse"

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kgenre.evaluation.baselines import FrequencyBaseline
-from kgenre.evaluation.bootstrap import LEVEL, bootstrap_metrics, interval
+from kgenre.evaluation.bootstrap import LEVEL, bootstrap_metrics, drawn_counts, interval
 from kgenre.evaluation.metrics import multilabel_metrics
 from kgenre.evaluation.random_order import mean_ap_of_random_order
+from kgenre.evaluation.ranking import Ranking
 from kgenre.evaluation.thresholds import Thresholds
 from kgenre.reports.run import Run
 
@@ -55,14 +56,18 @@ def random_order(run: Run) -> float:
 
 
 def run_differences(first: Run, second: Run, metrics: Sequence[str]) -> tuple[dict[str, Difference], int]:
-    """Return differences in metrics of `multilabel_metrics` on the test films that both have, and their number."""
+    """Return differences in metrics (but for pooled ones) on the test films that both runs have, and their number."""
     true, pair = _on_common_films(first, second)
     tuned = [_thresholds(run) for run in (first, second)]
-    values = [multilabel_metrics(true, prob, thresholds=own) for prob, own in zip(pair, tuned, strict=True)]
-    pooled = not {"ap_micro", "roc_auc_micro"}.isdisjoint(metrics)
-    rounds = [bootstrap_metrics(true, prob, own, pooled=pooled) for prob, own in zip(pair, tuned, strict=True)]
-    known = [name for name in metrics if all(name in of for of in values)]
-    return {name: _difference(name, values, rounds) for name in known}, len(true)
+    own, other = (multilabel_metrics(true, prob, thresholds=at) for prob, at in zip(pair, tuned, strict=True))
+    # Paired: both are measured on the same resamples, and a resample that is hard for one is hard for the other.
+    rounds, others = (bootstrap_metrics(true, prob, at, pooled=False) for prob, at in zip(pair, tuned, strict=True))
+    found = {}
+    for name in (name for name in metrics if name in own and name in other):
+        value = own[name] - other[name]
+        ends = interval(rounds[name] - others[name], value, is_difference=True)
+        found[name] = Difference(value, *ends, lower_is_better=name == "loss")
+    return found, len(true)
 
 
 def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[str, Difference]:
@@ -77,24 +82,21 @@ def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[st
     from scipy.stats import t
 
     true, pair = _on_common_films(first, second)
-    found: dict[str, tuple[float, float, int]] = {}
-    for genre in genres:
-        column = [first.genre_names.index(genre)]
-        freedom = int(true[:, column].sum()) - 1
-        if freedom < 1:
-            found[genre] = math.nan, math.nan, 1
-            continue
-        values = [multilabel_metrics(true[:, column], prob[:, column]) for prob in pair]
-        rounds = [bootstrap_metrics(true[:, column], prob[:, column], pooled=False) for prob in pair]
-        error = np.nanstd(rounds[0]["map"] - rounds[1]["map"], ddof=1)
-        found[genre] = values[0]["map"] - values[1]["map"], float(error), freedom
+    columns = [first.genre_names.index(genre) for genre in genres]
+    weights = [np.ones(len(true)), *drawn_counts(len(true))]
+    rankings = [Ranking(true[:, columns], prob[:, columns]) for prob in pair]
+    own, other = (np.array([ranking.scores(weight)[0] for weight in weights]) for ranking in rankings)
+    found = {}
+    for genre, values, support in zip(genres, (own - other).T, true[:, columns].sum(axis=0), strict=True):
+        if support > 1:
+            found[genre] = values[0], np.nanstd(values[1:], ddof=1), support - 1
     level = _discovery_level(
         [2 * t.sf(abs(value) / error, freedom) for value, error, freedom in found.values() if error > 0]
     )
-    differences = {}
+    differences = dict.fromkeys(genres, Difference(math.nan, math.nan, math.nan))
     for genre, (value, error, freedom) in found.items():
-        half = error * float(t.isf(level / 2, freedom))
-        differences[genre] = Difference(value, value - half, value + half)
+        half = error * t.isf(level / 2, freedom)
+        differences[genre] = Difference(float(value), float(value - half), float(value + half))
     return differences
 
 
@@ -104,13 +106,6 @@ def _discovery_level(p_values: Sequence[float]) -> float:
 
     discoveries = np.count_nonzero(false_discovery_control(p_values) <= 1 - LEVEL) if len(p_values) else 0
     return (1 - LEVEL) * max(discoveries, 1) / max(len(p_values), 1)
-
-
-def _difference(name: str, values: Sequence[dict[str, float]], rounds: Sequence[dict[str, np.ndarray]]) -> Difference:
-    value = values[0][name] - values[1][name]
-    # Paired: both are measured on the same resamples, and a resample that is hard for one is hard for the other.
-    low, high = interval(rounds[0][name] - rounds[1][name], value, is_difference=True)
-    return Difference(value, low, high, lower_is_better=name == "loss")
 
 
 def _on_common_films(first: Run, second: Run) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

@@ -54,9 +54,7 @@ def loss_verdict(run: Run, key: str) -> str | None:
     if difference is not None:
         return difference.verdict
     theirs = run.baselines.get(key, {}).get("loss")
-    if theirs is None:
-        return None
-    return {"ahead": "better", "level": "level", "behind": "worse"}[standing(run.metrics["test/loss"], theirs)]
+    return None if theirs is None else standing(run.metrics["test/loss"], theirs)
 
 
 def probabilities_are_off(run: Run) -> bool:
@@ -74,7 +72,7 @@ def learning_verdict(run: Run, numbers: Numbers) -> str:
         if ranking.verdict == "better":
             order = numbers.record(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
             beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
-        said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, "test", still_falling(run)))
+        said.append(verdict(loss.verdict, beside, "test", still_falling(run)))
         if loss.verdict == "worse" and (trained_with := special_loss(run)):
             said.append(f"Its training loss, {trained_with}, shifts probabilities on purpose, away from the true ones.")
     same = same_top(run.predictions.prob, run.genre_names)
