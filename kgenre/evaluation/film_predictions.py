@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,6 @@ class FilmPredictions:
         titles: "" where unknown.
         true: (n, G) bool.
         prob: (n, G) float64.
-        predicted: (n, G) bool, by the run's thresholds.
         genre_names: the G names.
     """
 
@@ -42,7 +41,6 @@ class FilmPredictions:
     titles: tuple[str, ...]
     true: npt.NDArray[np.bool_]
     prob: npt.NDArray[np.float64]
-    predicted: npt.NDArray[np.bool_]
     genre_names: tuple[str, ...]
 
     @cached_property
@@ -119,9 +117,5 @@ def read_predictions(path: Path) -> FilmPredictions:
             f"{path} cannot be read ({error}): kgenre test --ckpt_path {quoted_path(path.parent)} writes it again."
         ) from error
 
-    def columns(cell: int) -> Any:
-        return np.array([[name in chosen for name in names] for chosen in (row[cell].split("|") for row in rows)])
-
-    return FilmPredictions(
-        tuple(row[0] for row in rows), tuple(row[1] for row in rows), columns(2), prob, columns(3), names
-    )
+    true = np.array([[name in has for name in names] for has in (row[2].split("|") for row in rows)])
+    return FilmPredictions(tuple(row[0] for row in rows), tuple(row[1] for row in rows), true, prob, names)

@@ -54,7 +54,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
             panel.plot(range(1, curve.trained + 1), curve.train, color=colour, linestyle=":", label="training")
             panel.plot(curve.epochs, curve.validation, color=colour, label="validation")
             panel.plot(curve.best_epoch, curve.validation[curve.best], "o", color=colour, markersize=4, label="best")
-            validated = next(row for row in (*reversed(run.epochs), *run.mid_epoch) if "val/loss" in row)
+            validated = next(row for row in reversed(run.rows) if "val/loss" in row)
             for key in fair_baselines(run):
                 style, label = _LINES[key]
                 value = validated.get(f"val/baseline_{key}/loss")

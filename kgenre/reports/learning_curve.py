@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from kgenre.evaluation.curve_state import State, curve_state, longer_would_help
 from kgenre.reports.options import rate_ran_out
 from kgenre.reports.run import Run
@@ -46,17 +48,17 @@ class LearningCurve:
 
 def learning_curve(run: Run) -> LearningCurve | None:
     """Return a run's learning curve; None if it has no epochs that were trained and validated."""
-    at_ends = [(float(number), row) for number, row in enumerate(run.epochs, 1) if "val/loss" in row]
-    validated = at_ends + [(row["epoch"], row) for row in run.mid_epoch]
-    if not validated:
+    rows = [row for row in run.rows if "val/loss" in row]
+    if not (rows and run.epochs):
         return None
-    validated.sort(key=lambda one: one[0])
-    epochs, rows = zip(*validated, strict=True)
+    ends = [0, *(epoch["step"] for epoch in run.epochs)]
+    ends.append(2 * ends[-1] - ends[-2])  # training may have stopped within one more epoch, as long as the last
+    epochs = np.interp([row["step"] for row in rows], ends, range(len(ends))).tolist()
     train = tuple(row["train/loss"] for row in run.epochs)
     validation = tuple(row["val/loss"] for row in rows)
     best = min(range(len(validation)), key=validation.__getitem__)
     meanwhile = [train[min(math.ceil(epoch), len(train)) - 1] for epoch in epochs]
-    return LearningCurve(train, validation, epochs, best, curve_state(meanwhile, validation))
+    return LearningCurve(train, validation, tuple(epochs), best, curve_state(meanwhile, validation))
 
 
 def still_falling(run: Run) -> bool | None:

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
@@ -34,8 +33,7 @@ class Run:
         metrics: ``metrics.json``; values that were not finite are null there and absent here.
         config: ``config.yaml``, with the data of the results; for a run started from Python, what its checkpoint holds.
         environment: ``environment.json``.
-        epochs: a dict per epoch with ``step`` and the values logged at it, ``val/loss`` if it was validated.
-        mid_epoch: a dict per validation inside an epoch, with ``epoch``, the (fractional) number of epochs before it.
+        rows: ``metrics.csv``, a dict per step at which something was logged, with ``step``.
         split: film ids of each part; {} if there is no ``split.json``.
         predictions: for the test films.
     """
@@ -46,8 +44,7 @@ class Run:
     metrics: dict[str, float]
     config: dict[str, Any]
     environment: dict[str, Any]
-    epochs: list[dict[str, float]]
-    mid_epoch: list[dict[str, float]]
+    rows: list[dict[str, float]]
     split: dict[str, list[str]]
     predictions: FilmPredictions
 
@@ -74,6 +71,11 @@ class Run:
         words = {"poster": ("poster", "cnn"), "overview": ("overview", "lstm", "text")}
         named = [name for name, of in words.items() if any(word in self.network for word in of)]
         return named[0] if len(named) == 1 else ""
+
+    @cached_property
+    def epochs(self) -> list[dict[str, float]]:
+        """The rows at the ends of epochs, which have a ``train/loss``."""
+        return [row for row in self.rows if "train/loss" in row]
 
     @cached_property
     def present_genres(self) -> list[str]:
@@ -196,8 +198,6 @@ def _read(path: Path, name: str) -> Run:
         own = read_mapping(path / "config.yaml", yaml.safe_load)
         config |= {part: given for part, given in own.items() if part == "data"}
     split = read_mapping(path / "split.json")
-    rows = _rows(run / "metrics.csv")
-    epochs = [row for row in rows if "train/loss" in row]
     predictions = read_predictions(path / "predictions_test.csv")
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
@@ -212,8 +212,7 @@ def _read(path: Path, name: str) -> Run:
         metrics=metrics,
         config=config,
         environment=_environment(run / "environment.json"),
-        epochs=epochs,
-        mid_epoch=_mid_epoch(rows, [int(epoch["step"]) for epoch in epochs]),
+        rows=_rows(run / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
         predictions=predictions,
     )
@@ -271,17 +270,6 @@ def _rows(path: Path) -> list[dict[str, float]]:
             return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
         raise ReportError(f"{path} cannot be read: {error}. Move it away for a report without curves.") from error
-
-
-def _mid_epoch(rows: Sequence[dict[str, float]], ends: Sequence[int]) -> list[dict[str, float]]:
-    """Return the validations among ``rows`` inside epochs; ``ends`` are the steps at which epochs ended."""
-    if not ends:
-        return []
-    bounds = [0, *ends]
-    bounds.append(2 * bounds[-1] - bounds[-2])  # training may have stopped within one more epoch, as long as the last
-    steps = [(row["step"], row) for row in rows if "val/loss" in row and "train/loss" not in row]
-    positions = np.interp([step for step, _ in steps], bounds, range(len(bounds)))
-    return [row | {"epoch": float(position)} for position, (_, row) in zip(positions, steps, strict=True)]
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

@@ -341,7 +341,7 @@ def test_learning_curve_states(films, tmp_path):
         assert learning_curve(run).state == state
     assert "it hardly changed" in training(run, Numbers())
     assert "learning rate" in next_steps([run])[0]
-    assert "it has no learning curve" in training(dataclasses.replace(run, epochs=[]), Numbers())
+    assert "it has no learning curve" in training(dataclasses.replace(run, rows=[]), Numbers())
     jumps = (0.41, 0.37, 0.36, 0.35, 0.35, 0.35, 0.345, 0.34, 0.313, 0.317, 0.312, 0.328, 0.322)
     (run,) = read_runs([make_run(tmp_path / "jumps" / "version_0", films, 0.5, jumps, fit=lambda i: 0.3 - 0.002 * i)])
     assert learning_curve(run).state == "falling", "two epochs above the best are no overfitting here"
@@ -359,18 +359,16 @@ def test_learning_curve_states(films, tmp_path):
 def test_epochs_without_validation_count_too(runs):
     run, _ = read_runs(runs)
     losses = ((0.6,), (0.5, 0.45), (0.4,), (0.3, 0.5), (0.2,))  # check_val_every_n_epoch 2
-    epochs = [dict(zip(("train/loss", "val/loss"), of, strict=False)) for of in losses]
-    rare = dataclasses.replace(run, epochs=epochs)
+    rows = [dict(zip(("train/loss", "val/loss"), of, strict=False)) | {"step": n + 1} for n, of in enumerate(losses)]
+    rare = dataclasses.replace(run, rows=rows)
     assert "was reached at epoch 2 of 5; then the training loss kept falling" in training(rare, Numbers())
     assert training_table([rare], Numbers()).rows[0][5:7] == ("5", "2")
     assert curves_figure([rare]) is not None
-    falling = [
-        epoch
-        for loss in (0.6, 0.5, 0.4, 0.3)
-        for epoch in ({"train/loss": loss}, dict(epochs[1], **{"val/loss": loss}))
-    ]
-    assert "--trainer.max_epochs 16" in next_steps([dataclasses.replace(run, epochs=falling)])[0]
-    never = dataclasses.replace(run, epochs=epochs[:1])
+    falling = [{"step": n + 1, "train/loss": loss} for n, loss in enumerate(np.linspace(0.6, 0.25, 8))]
+    for row in falling[1::2]:
+        row["val/loss"] = row["train/loss"]
+    assert "--trainer.max_epochs 16" in next_steps([dataclasses.replace(run, rows=falling)])[0]
+    never = dataclasses.replace(run, rows=rows[:1])
     assert "it has no learning curve" in training(never, Numbers())
     assert training_table([never], Numbers()).rows[0][5:7] == ("1", "–")
 
@@ -418,7 +416,7 @@ def test_names_fit_into_the_figures(films, tmp_path, monkeypatch, recwarn):
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
     titles = [panel.title.get_window_extent() for panel in curves.axes]
     assert all(left.x1 < right.x0 for left, right in pairwise(titles))
-    longer = dataclasses.replace(runs[0], epochs=[runs[0].epochs[0]] * 4)
+    longer = dataclasses.replace(runs[0], rows=[runs[0].rows[0] | {"step": 10 * n} for n in range(1, 5)])
     for drawn, least in ((curves, 1), (curves_figure([longer, *runs[1:]]), 2)):
         (before, after), ticks = drawn.axes[0].get_xlim(), drawn.axes[0].get_xticks()
         shown = [tick for tick in ticks if before <= tick <= after]
@@ -558,7 +556,7 @@ def test_fused_run_has_no_training(runs):
         "model": {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments},
         "data": {"init_args": {"batch_size": 64}},
     }
-    table = training_table([dataclasses.replace(run, config=config, epochs=[])], Numbers())
+    table = training_table([dataclasses.replace(run, config=config, rows=[])], Numbers())
     assert table.rows[0][1] == "both"
     assert table.rows[0][3:5] == ("–", "–")
     assert table.caption == "Combined from trained runs, not trained: good."
@@ -752,7 +750,7 @@ def test_next_steps_are_commands(runs):
         config = {"model": {"init_args": {"network": network}}}
         run = dataclasses.replace(good, config=config, metrics=good.metrics | off)
         assert ("calibrate them on the validation films: kgenre fuse" in " ".join(next_steps([run]))) == calibrated
-    level = dataclasses.replace(good, epochs=good.epochs[:1])
+    level = dataclasses.replace(good, rows=good.rows[:1])
     assert "one epoch shows little: train longer: kgenre fit" in next_steps([level])[0]
 
 
@@ -779,11 +777,11 @@ def test_surprising_numbers_are_explained(runs, report):
 
 def test_films_per_second_match_the_seconds_per_epoch(runs):
     run, _ = read_runs(runs)
-    epochs = [
+    rows = [
         epoch | {"throughput/seconds_per_epoch": seconds, "throughput/samples_per_second": 32 / seconds}
         for epoch, seconds in zip(run.epochs, (9.0, 2.0, 1.0), strict=True)
     ]
-    row = training_table([dataclasses.replace(run, epochs=epochs)], Numbers()).rows[0]
+    row = training_table([dataclasses.replace(run, rows=rows)], Numbers()).rows[0]
     assert row[-2:] == ("2.0", "15"), "30 films, two rows only fill the last batch"
 
 
@@ -801,8 +799,8 @@ def test_curves_show_the_baselines_with_the_runs_input(runs):
     run = dataclasses.replace(run, metrics=run.metrics | {"test/baseline_colours/loss": 0.5})
 
     def drawn(**values):
-        last = run.epochs[-1] | {f"val/baseline_{key}/loss": value for key, value in values.items()}
-        return curves_figure([dataclasses.replace(run, epochs=[*run.epochs[:-1], last])])
+        last = run.rows[-1] | {f"val/baseline_{key}/loss": value for key, value in values.items()}
+        return curves_figure([dataclasses.replace(run, rows=[*run.rows[:-1], last])])
 
     assert run.reads == "poster"
     assert drawn(tfidf=0.45) == drawn() != drawn(colours=0.5)
