@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import Any
 from xml.sax import saxutils
 
+import matplotlib as mpl
+from reportlab.lib.colors import HexColor
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.platypus import Image, SimpleDocTemplate
+from reportlab.platypus import Paragraph as Text
+from reportlab.platypus import Table as Grid
+
 from kgenre.evaluation.fonts import characters_of, fonts_for
 from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label, title_of
 from kgenre.reports.markdown import to_markdown
@@ -31,9 +41,6 @@ def to_pdf(blocks: Sequence[Block]) -> bytes:
 
 
 def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
-    from reportlab.lib.pagesizes import A4
-    from reportlab.platypus import SimpleDocTemplate
-
     def begin(canvas: Any, document: Any) -> None:
         canvas.setPageSize(A4)  # the layout was made for a larger page and is scaled down to this one
         _footer(canvas, A4[0])
@@ -52,10 +59,6 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
 
 def _register_fonts(text: str) -> None:
     """Register fonts, as PDF's own lack many European letters: DejaVu, from Matplotlib, and others for ``text``."""
-    import matplotlib as mpl
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFError, TTFont
-
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     for name in (_FONT, _BOLD):
         if name not in pdfmetrics.getRegisteredFontNames():
@@ -98,59 +101,46 @@ def _footer(canvas: Any, width: float) -> None:
 
 
 def _style(size: float = _SIZE, **options: Any) -> Any:
-    from reportlab.lib.styles import ParagraphStyle
-
     options = {"spaceAfter": size * 0.3} | options
     return ParagraphStyle("text", fontName=_FONT, fontSize=size, leading=size * 1.35, **options)
 
 
 def _story(blocks: Sequence[Block], width: float) -> list[Any]:
-    from reportlab.platypus import Image, KeepTogether
-    from reportlab.platypus import Paragraph as Text
-
     story: list[Any] = []
-    heading: list[Any] = []  # held back, with a paragraph below it, to stay with the next block
-    for block in blocks:
+    for block, after in zip(blocks, (*blocks[1:], None), strict=True):
+        kept = 0  # how many of its first parts stay on the page of the next part
         match block:
             case Heading(text, level):
                 size = 14 if level == 1 else 10
-                story += [KeepTogether(heading)] if heading else []
-                heading = [Text(f"<b>{escape(text)}</b>", _style(size, spaceBefore=0 if level == 1 else 7))]
-                continue
+                shown = [Text(f"<b>{escape(text)}</b>", _style(size, spaceBefore=0 if level == 1 else 7))]
+                kept = 1
             case Paragraph(text, small):
-                shown = [_small(text) if small else Text(escape(text), _style(_SIZE))]
-                if heading:
-                    heading += shown
-                    continue
+                shown = [_small(text) if small else Text(escape(text), _style())]
+                is_below_heading = bool(story) and story[-1].getKeepWithNext()
+                kept = is_below_heading and not isinstance(after, Heading | None)
             case Bullets(items):
                 shown = [Text(escape(item), _style(leftIndent=11, bulletIndent=2), bulletText="•") for item in items]
             case Table():
-                caption = [_small(block.caption)] if block.caption else []
-                shown = [KeepTogether([*heading, _table(block, width), *caption])]
-                heading = []
+                shown = [_table(block, width), *([_small(block.caption)] if block.caption else [])]
+                kept = len(shown) - 1
             case Figure(_, png, caption, _):
                 image = Image(io.BytesIO(png))
                 image._restrictSize(width, 420)
-                shown = [KeepTogether([*heading, image, _small(caption)])]
-                heading = []
+                shown = [image, _small(caption)]
+                kept = 1
             case Films(films):
                 shown = [_film(film, width) for film in films]
-        story += [KeepTogether([*heading, shown[0]]), *shown[1:]] if heading else shown
-        heading = []
-    return [*story, KeepTogether(heading)] if heading else story
+        for part in shown[:kept]:
+            part.keepWithNext = True
+        story += shown
+    return story
 
 
 def _small(text: str) -> Any:
-    from reportlab.platypus import Paragraph as Text
-
     return Text(escape(text), _style(6.8, textColor="#555555", spaceBefore=3))
 
 
 def _table(table: Table, width: float) -> Any:
-    from reportlab.lib.colors import HexColor
-    from reportlab.platypus import Paragraph as Text
-    from reportlab.platypus import Table as Grid
-
     name = _style(6.6, spaceAfter=0)
     number = _style(6.6, spaceAfter=0, alignment=2)
 
@@ -183,11 +173,6 @@ def _table(table: Table, width: float) -> Any:
 
 
 def _film(film: Film, width: float) -> Any:
-    from reportlab.lib.colors import HexColor
-    from reportlab.platypus import Image
-    from reportlab.platypus import Paragraph as Text
-    from reportlab.platypus import Table as Grid
-
     cells: list[Any] = []
     for content, who in ((film.poster, ""), *((guess.heat, guess.run) for guess in film.guesses)):
         if content is not None:
@@ -213,7 +198,7 @@ def _film(film: Film, width: float) -> Any:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
         ]
     )
-    return grid  # a row is never split; a KeepTogether nested in a heading's would start a new page
+    return grid
 
 
 def _marked(guess: Guess) -> str:

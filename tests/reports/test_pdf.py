@@ -1,6 +1,6 @@
 """What the PDF keeps together on a page."""
 
-from reportlab.platypus import KeepTogether, Paragraph
+from reportlab.platypus import Paragraph
 
 from kgenre.reports import blocks, pdf
 
@@ -16,15 +16,11 @@ def test_heading_and_paragraph_stay_with_what_follows():
         blocks.Heading("Last"),
         blocks.Paragraph("The end."),
     ]
-    story = pdf._story(content, 500)
-    together = [part for part in story if isinstance(part, KeepTogether)]
-    assert [_texts(part._content) for part in together] == [
-        ["Title", "Summary."],
-        ["Films", "A caption.", "first"],
-        ["Last", "The end."],
-    ]
-    all_of_it = _texts([part for each in story for part in getattr(each, "_content", [each])])
-    assert all_of_it == ["Title", "Summary.", "Films", "A caption.", "first", "second", "Last", "The end."]
+    groups = [[]]
+    for part in pdf._story(content, 500):
+        groups[-1] += _texts([part])
+        groups += [] if part.getKeepWithNext() else [[]]
+    assert groups == [["Title", "Summary."], ["Films", "A caption.", "first"], ["second"], ["Last", "The end."], []]
 
 
 def test_films_do_not_start_a_new_page():
