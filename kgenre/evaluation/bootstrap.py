@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kgenre.evaluation.metrics import MetricsOfResamples
+from kgenre.evaluation.checked_arrays import checked_genres
+from kgenre.evaluation.metrics import weighted_metrics
 from kgenre.evaluation.thresholds import Thresholds
 
 ROUNDS = 200
@@ -44,8 +45,8 @@ def bootstrap_metrics(
         >>> rounds["loss"].shape
         (50,)
     """
-    metrics = MetricsOfResamples(y_true, y_prob, thresholds=thresholds, pooled=pooled)
-    return metrics(drawn_counts(metrics.films, rounds, seed))
+    weights = drawn_counts(len(checked_genres(y_true)), rounds, seed)
+    return weighted_metrics(y_true, y_prob, weights, thresholds=thresholds, pooled=pooled)
 
 
 def drawn_counts(films: int, rounds: int = ROUNDS, seed: int = 0) -> np.ndarray:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.evaluation.calibration import bin_gaps
 from kgenre.evaluation.checked_arrays import checked_genres, checked_probabilities
-from kgenre.evaluation.label_ranking import label_ranking
-from kgenre.evaluation.ranking import Ranking
+from kgenre.evaluation.ranking import Ranking, label_ranking
 from kgenre.evaluation.thresholds import Thresholds
 
 CLIP = 1e-7  # keras.config.epsilon(), at which Keras's own binary cross-entropy clips probabilities
+_BINS = 15  # of probabilities, for the calibration error; Guo et al.
 # The metrics worth a curve or a row of a table; the others are only in metrics.json.
 HEADLINE_METRICS: tuple[str, ...] = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc")
 HEADLINE_METRICS += ("top3_hit", "ece", "tuned_f1_micro", "tuned_f1_macro")
@@ -76,125 +75,132 @@ def multilabel_metrics(
         >>> metrics["precision"], metrics["recall"], metrics["map"]
         (1.0, 0.5, 1.0)
     """
-    metrics = MetricsOfResamples(y_true, y_prob, threshold, k, thresholds)
-    return {name: float(value[0]) for name, value in metrics(np.ones((1, metrics.films))).items()}
+    metrics = weighted_metrics(y_true, y_prob, None, threshold, k, thresholds)
+    return {name: float(value[0]) for name, value in metrics.items()}
 
 
-class MetricsOfResamples:
-    """Computes the metrics of `multilabel_metrics` for films that count more than once or not at all.
+def weighted_metrics(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    weights: npt.NDArray[np.number] | None,
+    threshold: float = 0.5,
+    k: int = 3,
+    thresholds: Thresholds | None = None,
+    pooled: bool = True,
+) -> dict[str, Floats]:
+    """Compute the metrics of `multilabel_metrics` for films that count more than once or not at all.
 
-    Each film's contribution to a metric is computed once, and the films are sorted once: a resample is then a weighted
-    sum. `bootstrap_metrics` draws the weights.
+    Each film's contribution to a metric is computed once, and the films are sorted once: a round is then a weighted
+    sum.
 
     Args:
-        y_true, y_prob, threshold, k, thresholds: as in `multilabel_metrics`.
+        y_true: (n, G), as in `multilabel_metrics`.
+        y_prob: (n, G).
+        weights: (rounds, n), how often film i counts in round r; None: one round, in which each counts once.
+        threshold: as in `multilabel_metrics`.
+        k: as there.
+        thresholds: as there.
         pooled: whether to compute ``ap_micro`` and ``roc_auc_micro``, which take half of the time.
+
+    Returns:
+        Each metric, (rounds,).
     """
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold must be at least 0 and below 1. Received: threshold={threshold}.")
+    if k < 1:
+        raise ValueError(f"k must be at least 1: it counts the most probable genres. Received: k={k}.")
+    true = checked_genres(y_true)
+    prob = checked_probabilities(y_prob, true.shape)
+    genres = true.shape[1]
+    if thresholds is not None and len(thresholds.per_genre) != genres:
+        raise ValueError(f"thresholds must be for {genres} genres. Received: {len(thresholds.per_genre)}.")
+    weights = np.ones((1, len(true))) if weights is None else np.asarray(weights, np.float64)
 
-    def __init__(
-        self,
-        y_true: np.ndarray,
-        y_prob: np.ndarray,
-        threshold: float = 0.5,
-        k: int = 3,
-        thresholds: Thresholds | None = None,
-        pooled: bool = True,
-    ) -> None:
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold must be at least 0 and below 1. Received: threshold={threshold}.")
-        if k < 1:
-            raise ValueError(f"k must be at least 1: it counts the most probable genres. Received: k={k}.")
-        true = checked_genres(y_true)
-        prob = checked_probabilities(y_prob, true.shape)
-        self.films, self.genres = true.shape
-        if thresholds is not None and len(thresholds.per_genre) != self.genres:
-            raise ValueError(f"thresholds must be for {self.genres} genres. Received: {len(thresholds.per_genre)}.")
-        self._k = k
-        self._rankings = {("map", "roc_auc"): Ranking(true, prob)}
-        if pooled:
-            self._rankings["ap_micro", "roc_auc_micro"] = Ranking(true, prob, pooled=True)
+    chosen = {"": prob > threshold}
+    if thresholds is not None:
+        chosen["tuned_"] = prob > thresholds.overall
+        chosen["per_genre_tuned_"] = prob > np.array(thresholds.per_genre)
+    count = true.sum(axis=1)
+    has_genre = count > 0
+    top = np.argsort(-prob, axis=1, kind="stable")[:, :k]
+    right = np.take_along_axis(true, top, axis=1).sum(axis=1)
+    precision, coverage = label_ranking(true, prob)
+    per_film = {  # each film's contribution to the sum
+        "loss": binary_crossentropy(true, prob).sum(axis=1),
+        "brier": ((prob - true) ** 2).sum(axis=1),
+        "wrong": (chosen[""] != true).sum(axis=1),
+        "exact": (chosen[""] == true).all(axis=1),
+        "has_genre": has_genre,
+        "lrap": np.where(has_genre, precision, 0),
+        "coverage": coverage,
+        "hit": right > 0,
+        "right_of_k": right / top.shape[1],
+        "right_of_film": right / np.maximum(count, 1),
+    }
+    per_genre = {"support": true}  # each film's contribution to the counts (G,)
+    for prefix, predicted in chosen.items():
+        denominator = np.maximum(predicted.sum(axis=1) + count, 1)
+        per_film[f"{prefix}f1"] = np.where(has_genre, 2 * (predicted & true).sum(axis=1) / denominator, 0)
+        per_genre |= {f"{prefix}predicted": predicted, f"{prefix}hits": predicted & true}
+    parts = {name: np.asarray(values, float)[:, None] for name, values in per_film.items()}
+    parts |= per_genre | {"gaps": _bin_gaps(true, prob)}
+    cuts = np.cumsum([part.shape[1] for part in parts.values()])[:-1]
+    summed = weights @ np.concatenate(list(parts.values()), axis=1, dtype=np.float64)
+    sums = dict(zip(parts, np.split(summed, cuts, axis=1), strict=True))  # (rounds, G)
+    sums |= {name: sums[name][:, 0] for name in per_film}  # (rounds,)
 
-        chosen = {"": prob > threshold}
-        if thresholds is not None:
-            chosen["tuned_"] = prob > thresholds.overall
-            chosen["per_genre_tuned_"] = prob > np.array(thresholds.per_genre)
-        self._prefixes = list(chosen)
-        count = true.sum(axis=1)
-        has_genre = count > 0
-        top = np.argsort(-prob, axis=1, kind="stable")[:, :k]
-        right = np.take_along_axis(true, top, axis=1).sum(axis=1)
-        precision, coverage = label_ranking(true, prob)
-        per_film = {  # each film's contribution to the sum
-            "loss": binary_crossentropy(true, prob).sum(axis=1),
-            "brier": ((prob - true) ** 2).sum(axis=1),
-            "wrong": (chosen[""] != true).sum(axis=1),
-            "exact": (chosen[""] == true).all(axis=1),
-            "has_genre": has_genre,
-            "lrap": np.where(has_genre, precision, 0),
-            "coverage": coverage,
-            "hit": right > 0,
-            "right_of_k": right / top.shape[1],
-            "right_of_film": right / np.maximum(count, 1),
-        }
-        per_genre = {"support": true}  # each film's contribution to the counts (G,)
-        for prefix, predicted in chosen.items():
-            denominator = np.maximum(predicted.sum(axis=1) + count, 1)
-            per_film[f"{prefix}f1"] = np.where(has_genre, 2 * (predicted & true).sum(axis=1) / denominator, 0)
-            per_genre |= {f"{prefix}predicted": predicted, f"{prefix}hits": predicted & true}
-        gaps = bin_gaps(true, prob)
-        self._columns = [*per_film, *per_genre, "gaps"]
-        columns = [*(np.asarray(v, float)[:, None] for v in per_film.values()), *per_genre.values(), gaps]
-        self._cuts = np.cumsum([column.shape[1] for column in columns])[:-1]
-        self._parts = np.concatenate(columns, axis=1, dtype=np.float64)
-
-    def __call__(self, weights: npt.NDArray[np.number]) -> dict[str, Floats]:
-        """Return each metric (rounds,); film i counts ``weights[r, i]`` times in round r, weights are (rounds, n)."""
-        weights = np.asarray(weights, np.float64)
-        sums = dict(zip(self._columns, np.split(weights @ self._parts, self._cuts, axis=1), strict=True))
-        films = weights.sum(axis=1)
-        single = {name: values[:, 0] for name, values in sums.items() if values.shape[1] == 1}
-        support = sums["support"]
-        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the documented NaN
-            metrics = {"loss": single["loss"] / (films * self.genres)}
-            metrics |= self._at("", sums, support, single)
-            metrics |= {
-                "hamming_loss": single["wrong"] / (films * self.genres),
-                "subset_accuracy": single["exact"] / films,
-                **self._ranked(weights),
-                "lrap": single["lrap"] / single["has_genre"],
-                "coverage": single["coverage"] / single["has_genre"],
-                f"top{self._k}_hit": single["hit"] / single["has_genre"],
-                f"top{self._k}_precision": single["right_of_k"] / single["has_genre"],
-                f"top{self._k}_recall": single["right_of_film"] / single["has_genre"],
-                "brier": single["brier"] / (films * self.genres),
-                "ece": np.abs(sums["gaps"]).sum(axis=1) / (films * self.genres),
-            }
-            for prefix in self._prefixes[1:]:
-                tuned = self._at(prefix, sums, support, single)
-                metrics |= {name: value for name, value in tuned.items() if not name.endswith("f1_weighted")}
-        return metrics
-
-    def _ranked(self, weights: npt.NDArray[np.number]) -> dict[str, Floats]:
-        metrics: dict[str, Floats] = {}
-        for names, ranking in self._rankings.items():
+    films, with_genre = weights.sum(axis=1), sums["has_genre"]
+    pairs = films * genres
+    rankings = {("map", "roc_auc"): Ranking(true, prob)}
+    if pooled:
+        rankings["ap_micro", "roc_auc_micro"] = Ranking(true, prob, pooled=True)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the documented NaN
+        metrics = {"loss": sums["loss"] / pairs, **_decisions("", sums)}
+        metrics |= {"hamming_loss": sums["wrong"] / pairs, "subset_accuracy": sums["exact"] / films}
+        for names, ranking in rankings.items():
             scores = map(np.array, zip(*map(ranking.scores, weights), strict=True))  # (rounds, G), pooled (rounds, 1)
             metrics |= dict(zip(names, map(mean_of_present, scores), strict=True))
-        return metrics
-
-    @staticmethod
-    def _at(prefix: str, sums: dict[str, Floats], support: Floats, single: dict[str, Floats]) -> dict[str, Floats]:
-        hits, predicted = sums[f"{prefix}hits"], sums[f"{prefix}predicted"]  # (rounds, G)
-        # Per genre 2 TP / (2 TP + FP + FN); the denominator is the number of predicted plus that of true films.
-        f1 = np.where(support > 0, 2 * hits / (predicted + support), np.nan)
-        found, there = hits.sum(axis=1), support.sum(axis=1)
-        return {
-            f"{prefix}precision": found / np.maximum(predicted.sum(axis=1), 1),
-            f"{prefix}recall": found / there,
-            f"{prefix}f1_micro": np.where(there > 0, 2 * found / (predicted.sum(axis=1) + there), np.nan),
-            f"{prefix}f1_macro": mean_of_present(f1),
-            f"{prefix}f1_weighted": (np.nan_to_num(f1) * support).sum(axis=1) / there,
-            f"{prefix}f1_samples": single[f"{prefix}f1"] / single["has_genre"],
+        metrics |= {
+            "lrap": sums["lrap"] / with_genre,
+            "coverage": sums["coverage"] / with_genre,
+            f"top{k}_hit": sums["hit"] / with_genre,
+            f"top{k}_precision": sums["right_of_k"] / with_genre,
+            f"top{k}_recall": sums["right_of_film"] / with_genre,
+            "brier": sums["brier"] / pairs,
+            "ece": np.abs(sums["gaps"]).sum(axis=1) / pairs,
         }
+        for prefix in list(chosen)[1:]:
+            tuned = _decisions(prefix, sums)
+            metrics |= {name: value for name, value in tuned.items() if not name.endswith("f1_weighted")}
+    return metrics
+
+
+def _decisions(prefix: str, sums: dict[str, Floats]) -> dict[str, Floats]:
+    hits, predicted, support = (sums[name] for name in (f"{prefix}hits", f"{prefix}predicted", "support"))
+    # Per genre 2 TP / (2 TP + FP + FN); the denominator is the number of predicted plus that of true films.
+    f1 = np.where(support > 0, 2 * hits / (predicted + support), np.nan)
+    found, there = hits.sum(axis=1), support.sum(axis=1)
+    return {
+        f"{prefix}precision": found / np.maximum(predicted.sum(axis=1), 1),
+        f"{prefix}recall": found / there,
+        f"{prefix}f1_micro": np.where(there > 0, 2 * found / (predicted.sum(axis=1) + there), np.nan),
+        f"{prefix}f1_macro": mean_of_present(f1),
+        f"{prefix}f1_weighted": (np.nan_to_num(f1) * support).sum(axis=1) / there,
+        f"{prefix}f1_samples": sums[f"{prefix}f1"] / sums["has_genre"],
+    }
+
+
+def _bin_gaps(true: npt.NDArray[np.bool_], prob: npt.NDArray[np.float64]) -> Floats:
+    """Return each film's contribution (n, bins) to sum(probability - truth) in each bin; lower edges are inclusive.
+
+    The absolute sums over films, added up over the bins and divided by the number of pairs, are the expected
+    calibration error (Guo et al., 2017, https://arxiv.org/abs/1706.04599), here over all pairs of film and genre.
+    """
+    gaps = np.zeros((len(prob), _BINS))
+    bins = np.minimum((prob * _BINS).astype(np.intp), _BINS - 1)
+    film = np.broadcast_to(np.arange(len(prob))[:, None], prob.shape)
+    np.add.at(gaps, (film, bins), prob - true)
+    return gaps
 
 
 def binary_crossentropy(true: np.ndarray, prob: np.ndarray) -> Floats:

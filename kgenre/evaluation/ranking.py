@@ -1,4 +1,4 @@
-"""How well probabilities rank films: average precision and ROC AUC of every genre at once, exact and in NumPy."""
+"""How well probabilities rank the films of a genre (average precision, ROC AUC) and the genres of a film, in NumPy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+_PAIRS_AT_ONCE = 10_000_000  # bounds the memory of `label_ranking`: films times genres squared
 
 
 class Ranking:
@@ -113,3 +114,31 @@ def roc_auc(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
 def _ranking(y_true: np.ndarray, y_prob: np.ndarray) -> tuple[Floats, Floats]:
     ranking = Ranking(np.asarray(y_true).astype(bool), np.asarray(y_prob, np.float64))
     return ranking.scores(np.ones(len(y_prob)))
+
+
+def label_ranking(true: npt.NDArray[np.bool_], prob: Floats) -> tuple[np.ndarray, np.ndarray]:
+    """Compute label-ranking average precision and coverage of each film (Tsoumakas, Katakis and Vlahavas, 2010).
+
+    The first is the share of true genres among those ranked at least as high, averaged over the film's genres; the
+    second is how far down the list one must go to find them all. scikit-learn's definitions, ties included
+    (https://scikit-learn.org/stable/modules/model_evaluation.html#multilabel-ranking-metrics).
+
+    Args:
+        true: (n, G).
+        prob: (n, G).
+
+    Returns:
+        Two (n,) float64; NaN and 0 for a film without genres.
+    """
+    films, genres = true.shape
+    precision, coverage = np.empty(films), np.empty(films)
+    step = max(_PAIRS_AT_ONCE // genres**2, 1)
+    for first in range(0, films, step):
+        t, p = true[first : first + step], prob[first : first + step]
+        at_least = p[:, None, :] >= p[:, :, None]  # (films, genre, those ranked no lower)
+        rank = at_least.sum(axis=2)
+        right = (at_least & t[:, None, :]).sum(axis=2)
+        with np.errstate(invalid="ignore"):
+            precision[first : first + step] = np.where(t, right / rank, 0).sum(axis=1) / t.sum(axis=1)
+        coverage[first : first + step] = np.where(t, rank, 0).max(axis=1)
+    return precision, coverage

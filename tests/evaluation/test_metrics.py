@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
 from kgenre.evaluation import Thresholds, multilabel_metrics, tune_thresholds
-from kgenre.evaluation.metrics import MetricsOfResamples
+from kgenre.evaluation.metrics import weighted_metrics
 
 pytestmark = pytest.mark.backend_free
 
@@ -93,8 +93,8 @@ def test_resample_equals_repeated_films(case, seed):
     true, prob = case
     draw = np.random.default_rng(seed).integers(len(true), size=len(true))
     thresholds = tune_thresholds(true, prob)
-    resampled = MetricsOfResamples(true, prob, thresholds=thresholds)
-    ours = resampled(np.stack([np.bincount(draw, minlength=len(true)), np.ones(len(true), int)]))
+    weights = np.stack([np.bincount(draw, minlength=len(true)), np.ones(len(true), int)])
+    ours = weighted_metrics(true, prob, weights, thresholds=thresholds)
     for row, films_of_round in enumerate((draw, np.arange(len(true)))):
         expected = multilabel_metrics(true[films_of_round], prob[films_of_round], thresholds=thresholds)
         assert {name: values[row] for name, values in ours.items()} == pytest.approx(expected, nan_ok=True, abs=1e-12)
