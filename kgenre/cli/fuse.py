@@ -207,7 +207,7 @@ def _load_weights(module: Any, films: Any, members: Sequence[_Member], method: s
 
     from kgenre.evaluation.fusion_fit import fit_fusion
     from kgenre.models import GenreClassifier
-    from kgenre.models.frequencies import prior_log_odds
+    from kgenre.models.log_odds import prior_log_odds
     from kgenre.models.trained_classifier import load_classifier
 
     prior = prior_log_odds(films.training_films()["genres"]).astype(float)

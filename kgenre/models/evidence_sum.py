@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.frequencies import prior_log_odds
+from kgenre.models.log_odds import prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.frequencies import prior_log_odds
-from kgenre.models.log_odds import log_odds
+from kgenre.models.log_odds import log_odds, prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")

@@ -10,14 +10,12 @@ from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models.classifier_choices import check_choices
 from kgenre.models.exact_evaluation import ExactEvaluation
-from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
-from kgenre.models.log_odds import log_odds
+from kgenre.models.log_odds import frequencies, log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.models.named_network import NETWORKS, stored_name
-from kgenre.models.networks import adapt_to_films, build_network, check_network, posters_to_adapt_to
+from kgenre.models.networks import adapt_to_films, build_network, check_network, check_shapes, posters_to_adapt_to
 from kgenre.models.optimizers import backbones, check_optimizer, cosine_rate, make_optimizer, weights_of
-from kgenre.models.users_network import check_shapes
 from kgenre.training import TrainerError
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser executes such imports, and a backend is slow to import.
@@ -251,14 +249,6 @@ class GenreClassifier(ExactEvaluation):
             read["poster"] = ops.cast(read["poster"], "float32") / 255.0
         return read
 
-    def _mixed(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """Return the network's inputs for a mixed batch, and the mixed genres."""
-        pixels, genres = self._read(batch)["poster"], batch["genres"]
-        for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)):
-            if alpha:
-                pixels, genres = mix(pixels, genres, alpha, self._mixing_seed)
-        return {"poster": pixels}, genres
-
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
         """Return the mean loss of the batch's films, summed over members; rows of weight 0 are padding.
 
@@ -272,8 +262,10 @@ class GenreClassifier(ExactEvaluation):
         if missing := [name for name in ("genres", "weight") if name not in batch]:
             names = ", ".join(missing)
             raise TrainerError(f"The loss needs each film's {names}: in the batches, as FilmData's have them.")
-        mixes = self.mixup or self.cutmix
-        read, genres = self._mixed(batch) if mixes else (self._read(batch), batch["genres"])
+        read, genres = self._read(batch), batch["genres"]
+        for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)):
+            if alpha:
+                read["poster"], genres = mix(read["poster"], genres, alpha, self._mixing_seed)
         self._check_outputs(genres.shape[-1])  # of batches without a datamodule
         if self.label_smoothing:
             genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
@@ -285,7 +277,7 @@ class GenreClassifier(ExactEvaluation):
         mean = loss / len(members)
         self.log("train/loss", mean, on_step=False, on_epoch=True, prog_bar=True, batch_size=films)
         self.log("train/loss_step", mean)
-        if not mixes:
+        if not (self.mixup or self.cutmix):
             self._log_decisions(batch["genres"], sum(members) / len(members), batch["weight"])
         return loss  # the sum: each member receives the gradient that it would receive alone
 

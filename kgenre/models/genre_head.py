@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgenre.models.frequencies import prior_log_odds
+from kgenre.models.log_odds import prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kgenre.models.films_with_words import count_films_with
-from kgenre.models.frequencies import prior_log_odds
+from kgenre.models.log_odds import prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")

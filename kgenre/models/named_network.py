@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgenre.allowed_imports import may_import, not_allowed_message
-from kgenre.models.users_network import user_code_error
 from kgenre.training import TrainerError
 from kgenre.training.hyperparameters import is_kept
+from kgenre.users_code import described, users_lines
 
 NETWORKS = (
     "poster_cnn_2024",
@@ -61,6 +61,13 @@ def network_function(name: str) -> Callable[..., Any]:
     if not callable(found) or hasattr(found, "layers"):
         raise TrainerError(f"network: {home} has no function {last!r} that builds a Keras model.")
     return found
+
+
+def user_code_error(what: str, error: Exception, hint: str = "") -> TrainerError:
+    """Return a `TrainerError` for an error in the user's file: ``what`` went wrong, at which lines, and its message."""
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    where = "; ".join(map(described, users_lines(error.__traceback__)))
+    return TrainerError(f"network: {': '.join(filter(None, (what, where, message)))}{hint}")
 
 
 def check_name(name: str) -> None:

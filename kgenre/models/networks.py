@@ -1,17 +1,18 @@
-"""Builds a network from its name or function, with the data's sizes, and adapts its layers to the training films."""
+"""Builds a network from its name or function, with the data's sizes, checks it, and adapts it to the training films."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgenre.engines.out_of_memory import is_out_of_memory
-from kgenre.models.named_network import network_function
-from kgenre.models.users_network import check_built, user_code_error
+from kgenre.models.named_network import network_function, user_code_error
 from kgenre.training import TrainerError
 from kgenre.users_code import users_lines
 
+_log = logging.getLogger("kgenre")
 _GIVEN = ("genres", "image_size", "vocabulary_size", "pretrained")
 _PRETRAINED = (
     " If this is due to weights that it loads: the run's checkpoint contains all weights. Give the function an "
@@ -53,9 +54,7 @@ def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) 
         raise TrainerError(f"network_args: {_name(builder)} needs {', '.join(missing)}.")
 
 
-def build_network(
-    network: str | Callable[..., Any], arguments: Mapping[str, Any], sizes: Mapping[str, Any], members: int = 1
-) -> Any:
+def build_network(network: Any, arguments: Mapping[str, Any], sizes: Mapping[str, Any], members: int = 1) -> Any:
     """Build a `keras.Model` for the data.
 
     Args:
@@ -75,10 +74,9 @@ def build_network(
     """
     check_network(network, arguments, members)
     words = sizes.get("vocabulary_size")
-    if hasattr(network, "layers"):
-        given: Any = network
-        check_built(given, given.name, words)
-        return given
+    if not isinstance(network, str) and hasattr(network, "layers"):
+        check_built(network, network.name, words)
+        return network
     builder = network_function(network) if isinstance(network, str) else network
     takes = inspect.signature(builder).parameters
     known = {
@@ -113,6 +111,70 @@ def _takes_any(builder: Callable[..., Any]) -> bool:
 
 def _name(builder: Callable[..., Any]) -> str:
     return getattr(builder, "__name__", type(builder).__name__)
+
+
+def check_built(model: Any, name: str, vocabulary_size: int | None) -> None:
+    """Reject a model that is not a genre network.
+
+    Args:
+        model: what the function returned.
+        name: the function's name.
+        vocabulary_size: token ids are below it; None: not known.
+
+    Raises:
+        TrainerError: it is not a Keras model, has no defined inputs, does not return one row per film, or has an
+            embedding of fewer words than the vocabulary.
+    """
+    import keras
+
+    kind = type(model).__name__
+    if not isinstance(model, keras.Model):
+        what = "nothing" if model is None else f"a {kind}"
+        raise TrainerError(f"network: {name} returns {what}. It must return a model: keras.Model(inputs, outputs).")
+    if getattr(model, "inputs", None) is None:  # a subclass of Model, or a Sequential without Input
+        raise TrainerError(
+            f"network: {name} returns a {kind} without defined inputs. Call it on an input: poster = "
+            f"keras.Input((*image_size, 3), name='poster'); return keras.Model(poster, {kind}(...)(poster))."
+        )
+    output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    if keras.tree.is_nested(output) or len(output.shape) != 2:
+        shapes = keras.tree.map_structure(lambda tensor: str(tuple(tensor.shape)), output)
+        raise TrainerError(
+            f"network: {name} must have one output (None, genres), a probability for each film and genre, not in a "
+            f"list or dict. Received: {shapes}"
+        )
+    for layer in model.layers:
+        reads_words = isinstance(layer, keras.layers.Embedding) and layer.input in model.inputs
+        if reads_words and vocabulary_size is not None and layer.input_dim < vocabulary_size:
+            raise TrainerError(
+                f"network: {name} has an Embedding of {layer.input_dim} words, but token ids go up to "
+                f"{vocabulary_size - 1}. Build it with the function's argument vocabulary_size "
+                "(--data.vocabulary_size)."
+            )
+    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+        _log.warning(
+            "%s ends in a softmax: its probabilities add up to 1, but a film has several genres. End it in "
+            "activation='sigmoid'.",
+            name,
+        )
+
+
+def check_shapes(model: Any, read: Mapping[str, Any]) -> None:
+    """Reject inputs of other shapes than the network was built for.
+
+    Raises:
+        TrainerError: a shape differs; the message says what to change.
+    """
+    for tensor in model.inputs:
+        wanted, given = tuple(tensor.shape[1:]), tuple(read[tensor.name].shape[1:])
+        if len(wanted) == len(given) and all(size in (None, found) for size, found in zip(wanted, given, strict=True)):
+            continue
+        hint = {
+            "poster": "Build it with the function's argument image_size (--data.image_size).",
+            "overview": "Overviews differ in length: use keras.Input((None,), ...), or pad them all to one length: "
+            f"--data.sequence_length {wanted[0]} --data.length_buckets 1.",
+        }[tensor.name]
+        raise TrainerError(f"The network reads {tensor.name}s of shape {wanted}, but the data have {given}. {hint}")
 
 
 def posters_to_adapt_to(model: Any) -> int:

@@ -20,11 +20,11 @@ from kgenre.models import (
     poster_resnet,
 )
 from kgenre.models.evidence_sum import EvidenceSum
-from kgenre.models.frequencies import prior_log_odds
 from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.genre_head import GenreHead
 from kgenre.models.linear_subwords import LinearSubwords, parts_of
 from kgenre.models.linear_words import LinearWords
+from kgenre.models.log_odds import prior_log_odds
 from kgenre.models.masked_pooling import MaskedPooling
 from kgenre.models.optimizers import cosine_rate
 from kgenre.models.word_dropout import WordDropout
