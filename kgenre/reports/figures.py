@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from textwrap import fill
@@ -62,8 +63,9 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
                     panel.axhline(value, color=_GREY, linestyle=style, linewidth=0.8, label=label)
                     lows.append(value)
                     highs.append(value)
-            lows += [min(curve.train), min(curve.validation)]
-            highs += [max(curve.validation), sorted(curve.train)[len(curve.train) // 2]]
+            finite = sorted(filter(math.isfinite, curve.train))
+            lows += [min(curve.validation), *finite[:1]]
+            highs += [max(curve.validation), *finite[len(finite) // 2 :][:1]]
             panel.set_title(_wrapped(_cut(run.name), size, width), fontsize=size)
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=min(curve.trained, 2))

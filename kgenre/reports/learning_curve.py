@@ -17,8 +17,8 @@ class LearningCurve:
     """A run's losses, means over films and genres.
 
     Args:
-        train: training loss of each epoch.
-        validation: loss of each validation.
+        train: training loss of each epoch; NaN or infinite for one that overflowed, as may happen in half precision.
+        validation: loss of each validation whose loss is finite.
         epochs: number of epochs trained before each validation: 1 at the end of the first, 0.5 in the middle of it.
         best: index of the lowest validation loss.
         state: see `curve_state`.
@@ -48,7 +48,7 @@ class LearningCurve:
 
 def learning_curve(run: Run) -> LearningCurve | None:
     """Return a run's learning curve; None if it has no epochs that were trained and validated."""
-    rows = [row for row in run.rows if "val/loss" in row]
+    rows = [row for row in run.rows if math.isfinite(row.get("val/loss", math.nan))]
     if not (rows and run.epochs):
         return None
     ends = [0, *(epoch["step"] for epoch in run.epochs)]

@@ -138,7 +138,7 @@ def read_runs(
     names = _short_names(around if len(set(around)) == len(around) else paths)
     runs = [_read(path, name) for path, name in zip(paths, names, strict=True)]
     for run in runs if data_path is not None else ():
-        run.config.setdefault("data", {}).setdefault("init_args", {})["path"] = data_path
+        run.config["data"] = run.config.get("data", {}) | {"init_args": run.arguments("data") | {"path": data_path}}
     first = runs[0]
     for run in runs[1:]:
         if run.genre_names != first.genre_names:

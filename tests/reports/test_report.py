@@ -634,6 +634,21 @@ def test_config_with_empty_sections(films, tmp_path, undrawn):
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (folder / "config.yaml").write_text("model:\ntrainer:\noptimizer:\ndata: {init_args: }\n")
     assert report_blocks(read_runs([folder]), Numbers(), 0, False)
+    (moved,) = read_runs([folder], data_path="films")
+    assert moved.config["data"]["init_args"] == {"path": "films"}
+
+
+@pytest.mark.parametrize("loss", ["nan", "inf"])
+def test_losses_that_overflowed_are_left_out_of_the_curve(films, tmp_path, loss):
+    (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.5, (0.5, 0.45, 0.4))])
+    first, *others = run.rows
+    for name in ("train/loss", "val/loss"):
+        overflowed = dataclasses.replace(run, rows=[first | {name: float(loss)}, *others])
+        assert learning_curve(overflowed).best_epoch == 3
+        assert curves_figure([overflowed])
+    never = dataclasses.replace(run, rows=[row | {"train/loss": float(loss)} for row in run.rows])
+    assert curves_figure([never])
+    assert learning_curve(dataclasses.replace(run, rows=[row | {"val/loss": float(loss)} for row in run.rows])) is None
 
 
 def test_single_epoch_shows_no_trend(films, tmp_path, undrawn):
