@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Sequence
 
@@ -11,9 +10,7 @@ from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.html import films_to_html
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import read_runs
-from kgenre.reports.sentences import outdated
-
-_log = logging.getLogger("kgenre")
+from kgenre.reports.tested_checkpoint import outdated_tests
 
 
 class Examples(tuple[Film, ...]):
@@ -55,9 +52,7 @@ def examples(
         >>> examples(trainer.run_dir, by="worst", explain=True)
     """
     read = read_runs(runs, data_path)
-    for run in read:
-        if line := outdated(run, Numbers()):
-            _log.warning("%s", line)
+    outdated_tests(read, Numbers())
     chosen = choose_films(read, n, by, seed, ids)
     return Examples(example_films(read, [(film_id, "") for film_id in chosen], top, explain))
 

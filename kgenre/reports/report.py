@@ -20,6 +20,7 @@ from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import differing_options, special_loss
 from kgenre.reports.run import ReportError, Run, best_of, read_runs
 from kgenre.reports.run_difference import run_differences
+from kgenre.reports.tested_checkpoint import outdated_tests
 
 _log = logging.getLogger("kgenre")
 
@@ -88,7 +89,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
     full = runs[:_MOST_IN_FULL]
     blocks: list[Block] = [
         Heading(f"Film genres: {about}", 1),
-        *_outdated(runs, numbers),
+        *([Bullets(tuple(outdated))] if (outdated := outdated_tests(runs, numbers)) else []),
         Paragraph(verdicts.headline(runs, numbers)),
         *([Paragraph(sentences.tested_on(runs, numbers))] if len(tested) > 1 else []),
         Heading("Models and data"),
@@ -162,14 +163,6 @@ def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
     every = numbers.record(f"{best.name}: genres with test films", len(best.present_genres), "d")
     shown = numbers.record("genres in the figure", MOST_GENRES, "d")
     return f" Only the {shown} most frequent of {every} genres; metrics.json has all."
-
-
-def _outdated(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
-    """Return, and log, a line about each run that continued training after its test."""
-    said = [line for run in runs if (line := sentences.outdated(run, numbers))]
-    for line in said:
-        _log.warning("%s", line)
-    return [Bullets(tuple(said))] if said else []
 
 
 def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:

@@ -11,7 +11,6 @@ from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import learning_rate, rate_ran_out, special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
-from kgenre.reports.tested_checkpoint import newer_best, outdated_test_message
 from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
 _CALIBRATE = "kgenre fuse RUN calibrates them on the validation films"
@@ -45,16 +44,6 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
             "averages; mAP and macro-F1, in which every genre counts the same, expose it."
         )
     return text
-
-
-def outdated(run: Run, numbers: Numbers) -> str:
-    """Return a notice that the run found a better checkpoint after its test; "" if it did not."""
-    steps = newer_best(run.metrics, run.trained_in)
-    if steps is None:
-        return ""
-    tested, best = numbers.of(run, "test/step", "d"), numbers.record(f"{run.name}: best step", steps[1], "d")
-    on_other_films = " --data.path FOLDER" if run.folder != run.trained_in else ""
-    return outdated_test_message(run.name, tested, best, run.trained_in) + on_other_films
 
 
 def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:

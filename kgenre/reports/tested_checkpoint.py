@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kgenre import checkpoints
 from kgenre.quoted_path import quoted_path
+from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run
 
 _log = logging.getLogger("kgenre")
@@ -61,3 +62,15 @@ def outdated_test_message(name: str, tested: int | str, best: int | str, folder:
         f"{name} was tested at step {tested}, but its best checkpoint is now step {best}: "
         f"kgenre test --ckpt_path {quoted_path(folder)}"
     )
+
+
+def outdated_tests(runs: Sequence[Run], numbers: Numbers) -> list[str]:
+    """Return, and log, a warning about each run that found a better checkpoint after its test."""
+    said = []
+    for run in runs:
+        if steps := newer_best(run.metrics, run.trained_in):
+            tested, best = numbers.of(run, "test/step", "d"), numbers.record(f"{run.name}: best step", steps[1], "d")
+            on_other_films = " --data.path FOLDER" if run.folder != run.trained_in else ""
+            said.append(outdated_test_message(run.name, tested, best, run.trained_in) + on_other_films)
+            _log.warning("%s", said[-1])
+    return said

@@ -55,7 +55,7 @@ from kgenre.reports.run_difference import (
 )
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import differences, results, training_table
-from kgenre.reports.tested_checkpoint import checkpoint_of_test
+from kgenre.reports.tested_checkpoint import checkpoint_of_test, outdated_tests
 from kgenre.reports.verdicts import against_baselines, better_run, headline, learning_verdict, per_genre
 
 pytestmark = pytest.mark.one_backend("tensorflow")
@@ -1193,4 +1193,4 @@ def test_run_trained_after_its_test_is_named(runs, tmp_path, caplog):
         assert ("its best checkpoint is now step 224: kgenre test" in page) == bool(line)
     (other,) = read_runs(shutil.copytree(runs[0], run / "test_other", ignore=lambda *_: ["split.json"]))
     other.metrics["test/step"] = 84
-    assert sentences.outdated(other, Numbers()).endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
+    assert outdated_tests([other], Numbers())[0].endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
