@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.checkpoints.files import move
 from kgenre.evaluation.thresholds import Thresholds
 from kgenre.quoted_path import quoted_path
 from kgenre.users_code import ShortTraceback
@@ -90,7 +91,7 @@ def write_predictions(
                 first = "|".join(names[i] for i in best[row])
                 true = "|".join(films.genres_of(row))
                 writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.9g}" for v in values)])
-        partial.replace(path)
+        move(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

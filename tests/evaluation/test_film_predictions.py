@@ -4,6 +4,7 @@ import codecs
 import csv
 import errno
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,21 @@ def test_full_disk_keeps_the_previous_file(tmp_path, monkeypatch):
         write_predictions(tmp_path / "p.csv", FILMS, PROB, None)
     assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
     assert (tmp_path / "p.csv").read_text() == before
+
+
+def test_a_scanner_that_has_the_file_open_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+    rename, refused = Path.replace, []
+
+    def replace_at_the_second_try(self, target):
+        if not refused:
+            refused.append(self)
+            raise PermissionError
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_at_the_second_try)
+    write_predictions(tmp_path / "p.csv", FILMS, PROB, None)
+    assert read_predictions(tmp_path / "p.csv").ids == FILMS.ids
+    assert refused
 
 
 HEADER = b"id,title,genres,predicted,top3,Drama\n"
