@@ -84,10 +84,10 @@ def example_films(
     Overviews and posters are read from the first run's data; if it is gone, the films are shown without them, and
     without explanations.
     """
-    table = _film_table(runs[0])
-    rows = {film_id: row for row, film_id in enumerate(table.ids)} if table is not None else {}
-    ids = [film_id for film_id, _ in chosen]
-    explained = _explained(runs, ids, table, rows) if explain and table is not None else {}
+    table = _film_table(runs[0], [film_id for film_id, _ in chosen])
+    rows = () if table is None else zip(table.ids, table.overviews, table.poster_paths, strict=True)
+    of_film = {film_id: (overview, path) for film_id, overview, path in rows}
+    explained = {run.name: _explained(run, table) if explain and table is not None else {} for run in runs}
     films = []
     for film_id, kind in chosen:
         guesses = []
@@ -96,20 +96,18 @@ def example_films(
             prob, true = run.predictions.prob[at], run.predictions.true[at]
             best = top_genres(prob[None], top)[0]
             genres = tuple((run.genre_names[i], float(prob[i]), bool(true[i])) for i in best)
-            guesses.append(Guess(run.name, genres, *explained.get((run.name, film_id), (None, None))))
+            guesses.append(Guess(run.name, genres, *explained[run.name].get(film_id, (None, None))))
         first = runs[0].predictions
         at = first.row_of[film_id]
         truth = tuple(name for name, has in zip(first.genre_names, first.true[at], strict=True) if has)
-        overview, poster, path = "", None, None
-        if table is not None and film_id in rows:
-            overview, path = shortened(table.overviews[rows[film_id]]), table.poster_paths[rows[film_id]]
-            poster = _poster(path)
+        overview, path = of_film.get(film_id, ("", None))
         title = shortened(first.titles[at])  # an unclosed quote in a table makes a title of all that follows
-        films.append(Film(film_id, title, kind, truth, overview, poster, tuple(guesses), path))
+        films.append(Film(film_id, title, kind, truth, shortened(overview), _poster(path), tuple(guesses), path))
     return films
 
 
-def _film_table(run: Run) -> FilmTable | None:
+def _film_table(run: Run, ids: Sequence[str]) -> FilmTable | None:
+    """Return those of the films that the run's data have; None if it has none of them, or cannot be read."""
     from kgenre.data import FilmDataError, read_films, sample_films
 
     arguments = run.config.get("data", {}).get("init_args")
@@ -117,33 +115,29 @@ def _film_table(run: Run) -> FilmTable | None:
         _log.warning("Example films are shown without poster and overview: %s does not record their path.", run.folder)
         return None
     try:
-        return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
+        table = read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
     except (FilmDataError, OSError) as error:
         _log.warning(
             "Example films are shown without poster and overview: %s If the films have moved, set --data.path.", error
         )
         return None
+    row_of = {film_id: row for row, film_id in enumerate(table.ids)}
+    rows = [row_of[film_id] for film_id in ids if film_id in row_of]
+    return table.subset(rows) if rows else None
 
 
-def _explained(
-    runs: Sequence[Run], ids: Sequence[str], table: FilmTable, rows: dict[str, int]
-) -> dict[tuple[str, str], Explanation]:
-    """Map (run name, film id) to the explanation of that run's most probable genre."""
+def _explained(run: Run, films: FilmTable) -> dict[str, Explanation]:
+    """Map each film's id to the explanation of the run's most probable genre; {} if the run cannot explain."""
     from kgenre.checkpoints import CheckpointError
 
-    found: dict[tuple[str, str], Explanation] = {}
-    known = [film_id for film_id in ids if film_id in rows]
-    for run in runs if known else ():
-        try:
-            found |= _explained_by(run, known, table, rows)
-        except (CheckpointError, ValueError, OSError) as error:
-            _log.warning("%s is shown without explanations: %s", run.name, error)
-    return found
+    try:
+        return _explained_by(run, films)
+    except (CheckpointError, ValueError, OSError) as error:
+        _log.warning("%s is shown without explanations: %s", run.name, error)
+        return {}
 
 
-def _explained_by(
-    run: Run, ids: Sequence[str], table: FilmTable, rows: dict[str, int]
-) -> dict[tuple[str, str], Explanation]:
+def _explained_by(run: Run, films: FilmTable) -> dict[str, Explanation]:
     from kgenre.data import FilmData
     from kgenre.data.overviews import has_words
     from kgenre.data.posters import poster_to_show
@@ -156,28 +150,28 @@ def _explained_by(
     data = FilmData.load_from_checkpoint(checkpoint)
     data.posters, data.overviews = "poster" in module.inputs, "overview" in module.inputs
     words_of = TextWords(data.standardize, data.word_split, data.stem)
-    posters = [table.poster_paths[rows[i]] if data.posters else None for i in ids]
-    overviews = [table.overviews[rows[i]] if data.overviews else "" for i in ids]
+    posters = [path if data.posters else None for path in films.poster_paths]
+    overviews = [text if data.overviews else "" for text in films.overviews]
     if data.incomplete == "keep":  # the network did without a poster that cannot be read, or an overview without words
         posters = [path if poster_to_show(path) is not None else None for path in posters]
         overviews = [text if has_words(text) else "" for text in overviews]
-    films = [  # one at a time: if the network needs only one input, each film gives those it has
+    encoded = [  # one at a time: if the network needs only one input, each film gives those it has
         data.encode(None if poster is None else [poster], [overview] if overview else None)
         for poster, overview in zip(posters, overviews, strict=True)
     ]
-    batch = {name: np.concatenate([film[name] for film in films]) for name in films[0]}
-    at = [run.predictions.row_of[film_id] for film_id in ids]
+    batch = {name: np.concatenate([film[name] for film in encoded]) for name in encoded[0]}
+    at = [run.predictions.row_of[film_id] for film_id in films.ids]
     genres = run.predictions.prob[at].argmax(axis=1)
     heat = grad_cam(module, batch, genres) if data.posters else None
     importance = word_importance(module, batch, genres) if data.overviews else None
     return {
-        (run.name, film_id): (
+        film_id: (
             None
             if heat is None
             else _poster(posters[n], partial(draw_heat, heat=heat[n], image_size=data.image_size, resize=data.resize)),
             None if importance is None else _words(shortened(overviews[n]), importance[n], words_of) or None,
         )
-        for n, film_id in enumerate(ids)
+        for n, film_id in enumerate(films.ids)
     }
 
 
