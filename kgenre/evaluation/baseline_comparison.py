@@ -49,7 +49,8 @@ class BaselineComparison(Callback):
     """
 
     def __init__(self) -> None:
-        self._predicted: tuple[Any, dict[str, np.ndarray]] | None = None  # (datamodule, its predictions)
+        self._data: Any = None  # the datamodule of what follows
+        self._predicted: dict[str, tuple[np.ndarray, Thresholds | None]] = {}  # baseline -> its predictions, thresholds
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
         self._rows: dict[str, bytes] = {}  # stage -> the rows of the films measured, as bytes
         self._curve: list[dict[str, float]] = []  # of each validation of this fit: loss, map and training loss
@@ -58,7 +59,7 @@ class BaselineComparison(Callback):
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Fit the baselines now, not during the first validation."""
         self._curve, self._best = [], None
-        self._predictions(trainer)
+        self._fit_baselines(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the same values at each validation: a line to compare the curve with."""
@@ -71,10 +72,9 @@ class BaselineComparison(Callback):
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """Log how the best validation compares with the baselines, and whether the loss was still falling."""
-        metrics = (
-            self._curve[-1] if self._curve else {n: v for n, v in self._own(trainer, "val").items() if n == "loss"}
-        )
-        evaluation = getattr(module, "evaluation", None) if self._curve else None
+        if not self._curve:
+            return
+        metrics, evaluation = self._curve[-1], getattr(module, "evaluation", None)
         scores = (each.best_model_score for each in trainer.checkpoint_callbacks if each.monitor == "val/loss")
         best = next((score for score in scores if score is not None), None)
         if best is not None:
@@ -97,13 +97,7 @@ class BaselineComparison(Callback):
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
         """Log the comparison on the test films, with its confidence interval."""
-        self._log_differences(trainer, module)
-        values, base = trainer.callback_metrics, "test/difference/baseline_"
-        intervals = {
-            key: (values[f"{base}{key}/loss/low"], values[f"{base}{key}/loss/high"])
-            for key in self._metrics.get("test", {})
-            if f"{base}{key}/loss/low" in values
-        }
+        intervals = self._log_differences(trainer, module)
         evaluation = getattr(module, "evaluation", None)
         self._log_comparison(self._own(trainer, "test"), "test", "test", evaluation, intervals)
         same = same_top(evaluation.prob, _genre_names(trainer)) if evaluation is not None and intervals else None
@@ -111,7 +105,7 @@ class BaselineComparison(Callback):
             _log.info("%s", same)
 
     def _still_falling(self, module: Module) -> bool | None:
-        if not self._curve or not all("loss" in at for at in self._curve):
+        if not all("loss" in at for at in self._curve):
             return None
         if getattr(module.hparams, "schedule", None) == "cosine":  # the loss flattened with the learning rate
             return None
@@ -143,67 +137,63 @@ class BaselineComparison(Callback):
             doubt = small_sample_warning(len(evaluation.true), title.split()[-1]) if evaluation is not None else ""
             _log.info("%s", f"{line} {doubt}".rstrip())
 
-    def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
-        data = trainer.datamodule
-        if self._predicted is None or self._predicted[0] is not data:
-            from kgenre.engines.cache_folder import cache_folder
+    def _fit_baselines(self, trainer: Trainer) -> None:
+        data: Any = trainer.datamodule
+        if self._data is data:
+            return
+        from kgenre.engines.cache_folder import cache_folder
 
-            table, split = getattr(data, "table", None), getattr(data, "split", None)
-            known = isinstance(table, FilmTable) and isinstance(split, Split) and len(split.train) > 0
-            self._predicted = data, predict_baselines(data, cache_folder() / "baselines") if known else {}
-            self._metrics, self._rows = {}, {}
-        return self._predicted[1]
+        self._predicted, self._metrics, self._rows = {}, {}, {}
+        table, split = getattr(data, "table", None), getattr(data, "split", None)
+        if isinstance(table, FilmTable) and isinstance(split, Split) and len(split.train) > 0:
+            rows = split.validation
+            for key, prob in predict_baselines(data, cache_folder() / "baselines").items():
+                thresholds = tune_thresholds(table.genres[rows], prob[rows]) if len(rows) else None
+                self._predicted[key] = prob, thresholds
+        self._data = data
 
     def _log(self, trainer: Trainer, module: Module, stage: str) -> None:
-        predictions = self._predictions(trainer)
+        self._fit_baselines(trainer)
         evaluation = getattr(module, "evaluation", None)
-        if evaluation is None or not predictions:
+        if evaluation is None or not self._predicted:
             return
         if self._rows.get(stage) != evaluation.rows.tobytes():
-            self._rows[stage] = evaluation.rows.tobytes()
-            self._metrics[stage] = {
-                key: _metrics_of(key, prob, evaluation, trainer.datamodule) for key, prob in predictions.items()
-            }
+            self._rows[stage], self._metrics[stage] = evaluation.rows.tobytes(), {}
+            for key, (prob, thresholds) in self._predicted.items():
+                metrics = multilabel_metrics(evaluation.true, prob[evaluation.rows], thresholds=thresholds)
+                left_out = _PROBABILITY_METRICS if key == Top3Baseline.key else ()
+                self._metrics[stage][key] = {name: value for name, value in metrics.items() if name not in left_out}
         for key, metrics in self._metrics[stage].items():
             for name, value in metrics.items():
                 if trainer.stage != "fit" or name in _IN_FIT:
                     # All of them would be too many for a table or curves: the others are only in metrics.json.
                     trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in HEADLINE_METRICS)
 
-        if stage == "test" and Top3Baseline.key in predictions:
-            named = predictions[Top3Baseline.key][0] > 0  # which genres these are, for reports
+        if stage == "test" and Top3Baseline.key in self._predicted:
+            named = self._predicted[Top3Baseline.key][0][0] > 0  # which genres these are, for reports
             for genre in (name for name, chosen in zip(_genre_names(trainer), named, strict=True) if chosen):
                 trainer.results.log(f"test/baseline_{Top3Baseline.key}/genre/{genre}", 1.0, logger=False)
 
-    def _log_differences(self, trainer: Trainer, module: Module) -> None:
+    def _log_differences(self, trainer: Trainer, module: Module) -> dict[str, tuple[float, float]]:
+        """Log the differences to each baseline; return the interval of that in loss, by baseline."""
         evaluation = getattr(module, "evaluation", None)
         if evaluation is None or not self._metrics.get("test"):
-            return
-        own = evaluation.resampled(getattr(module, "thresholds", None))
-        for key, prob in self._predictions(trainer).items():
-            rows = prob[evaluation.rows]
-            theirs = bootstrap_metrics(evaluation.true, rows, _thresholds(trainer.datamodule, prob), pooled=False)
-            for name in COMPARED:
-                value = self._own(trainer, "test").get(name)
-                if name in self._metrics["test"][key] and value is not None:
-                    base = f"test/difference/baseline_{key}/{name}"
-                    difference = value - self._metrics["test"][key][name]
-                    low, high = interval(own[name] - theirs[name], difference, is_difference=True)  # paired
-                    for end, number in (("", difference), ("/low", low), ("/high", high)):
-                        trainer.results.log(f"{base}{end}", number, logger=False)
+            return {}
+        of_loss = {}
+        rounds, own = evaluation.resampled(getattr(module, "thresholds", None)), self._own(trainer, "test")
+        for key, (prob, thresholds) in self._predicted.items():
+            theirs = self._metrics["test"][key]
+            others = bootstrap_metrics(evaluation.true, prob[evaluation.rows], thresholds, pooled=False)
+            for name in (name for name in COMPARED if name in theirs and name in own):
+                difference = own[name] - theirs[name]
+                low, high = interval(rounds[name] - others[name], difference, is_difference=True)  # paired
+                for end, number in (("", difference), ("/low", low), ("/high", high)):
+                    trainer.results.log(f"test/difference/baseline_{key}/{name}{end}", number, logger=False)
+                if name == "loss":
+                    of_loss[key] = low, high
+        return of_loss
 
 
 def _genre_names(trainer: Trainer) -> tuple[str, ...]:
     data: Any = trainer.datamodule
     return tuple(data.table.genre_names)
-
-
-def _metrics_of(key: str, prob: np.ndarray, evaluation: Evaluation, data: Any) -> dict[str, float]:
-    metrics = multilabel_metrics(evaluation.true, prob[evaluation.rows], thresholds=_thresholds(data, prob))
-    left_out = _PROBABILITY_METRICS if key == Top3Baseline.key else ()
-    return {name: value for name, value in metrics.items() if name not in left_out}
-
-
-def _thresholds(data: Any, prob: np.ndarray) -> Thresholds | None:
-    rows = data.split.validation
-    return tune_thresholds(data.table.genres[rows], prob[rows]) if len(rows) else None
