@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from kgenre.engines.activation_gradient import activation_gradient
-from kgenre.models.fused_log_odds import FusedLogOdds
 from kgenre.models.genre_classifier import GenreClassifier
 from kgenre.models.log_odds import log_odds
-from kgenre.models.without_sigmoid import without_sigmoid
+from kgenre.models.side_by_side import members_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -65,8 +68,6 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
     Raises:
         ValueError: the network has no embedding.
     """
-    import keras
-
     embeddings = [part for part in module.model._flatten_layers() if isinstance(part, keras.layers.Embedding)]
     films, length = np.shape(batch["overview"])
     importance, is_explained = np.zeros((films, length)), False
@@ -83,8 +84,6 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
 
 def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Any:
     """Return the sum over films of the log-odds of each one's genre; a film's gradient depends on that film only."""
-    from keras import ops
-
     with without_sigmoid(module.model) as gives_log_odds:
         outputs = GenreClassifier.probabilities(module, batch, mirror=False)  # an override may expect probabilities
     chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), outputs.shape[-1])
@@ -92,21 +91,49 @@ def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArra
     return ops.sum(of_genre if gives_log_odds else log_odds(of_genre))
 
 
-def _last_convolutions(model: Any) -> list[Any]:
-    """Return the last layer with feature maps, nested networks included; for networks side by side, one of each."""
-    import keras
+@contextmanager
+def without_sigmoid(model: Any) -> Iterator[bool]:
+    """Make a network return log-odds in place of probabilities in the block, if it and its members end in a sigmoid.
 
-    found = []
-    for layer in model.layers:
+    In float32, the sigmoid of a number above 17 is 1 and has no gradient. Yields whether the network returns log-odds;
+    if not, it is unchanged.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation="sigmoid")])
+        >>> with without_sigmoid(model) as gives_log_odds:
+        ...     said = model(np.ones((1, 2)))
+    """
+    ends = _ends(model)
+    if any(getattr(end, "activation", None) is not keras.activations.sigmoid for end in ends):
+        yield False
+        return
+    with ExitStack() as afterwards:
+        for end in ends:
+            afterwards.callback(object.__setattr__, end, "activation", end.activation)
+            object.__setattr__(end, "activation", keras.activations.linear)  # Keras's __setattr__ would track it
+        yield True
+
+
+def _ends(model: Any) -> list[Any]:
+    """Return the output layer of the network and those of its members; None for one that cannot be determined."""
+    outputs = getattr(model, "outputs", None) or [None]
+    made_by = getattr(outputs[0], "_keras_history", None)
+    last = model.layers[-1] if made_by is not None and made_by.operation is model.layers[-1] else None
+    return [last, *(end for member in members_of(model) for end in _ends(member))]
+
+
+def _last_convolutions(model: keras.Model) -> list[Any]:
+    """Return the last layer with feature maps, nested networks included; for networks side by side, one of each."""
+    if members := members_of(model):
+        return [layer for member in members for layer in _last_convolutions(member)]
+    for layer in reversed(model.layers):
         if isinstance(layer, keras.Model):
-            found.append(_last_convolutions(layer))
+            if found := _last_convolutions(layer):  # a nested network, such as an augmentation, may have none
+                return found
         # Pools and dropouts have no weights; a residual block counts as one layer.
         elif layer.weights and len(getattr(layer.output, "shape", ())) == 4:
-            found.append([layer])
-    found = [maps for maps in found if maps]  # a nested network, such as an augmentation, may have none
-    if isinstance(model.layers[-1], FusedLogOdds):
-        return [layer for maps in found for layer in maps]
-    return found[-1] if found else []
+            return [layer]
+    return []
 
 
 def _resized(maps: Floats, shape: tuple[int, ...]) -> Floats:

@@ -55,10 +55,16 @@ def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> 
     Returns:
         (B, G) probabilities of each member.
     """
+    if members := members_of(model):
+        return [output for member in members for output in each_member(member, read, training)]
+    return [model(call_inputs(model, read), training=training)]
+
+
+def members_of(model: keras.Model) -> list[keras.Model]:
+    """Return the networks in a `side_by_side` model; [] for any other."""
     if not isinstance(model.layers[-1], FusedLogOdds):
-        return [model(call_inputs(model, read), training=training)]
-    networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return [output for network in networks for output in each_member(network, read, training)]
+        return []
+    return [layer for layer in model.layers if isinstance(layer, keras.Model)]
 
 
 def call_inputs(model: keras.Model, read: Mapping[str, Any]) -> Any:

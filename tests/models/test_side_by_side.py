@@ -9,6 +9,8 @@ from kgenre.data import FilmData
 from kgenre.engines.named_variables import named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.models import GenreClassifier, overview_lstm_words
+from kgenre.models.explanations import grad_cam
+from kgenre.models.fused_log_odds import FusedLogOdds
 from kgenre.models.side_by_side import each_member, side_by_side
 from kgenre.training import TrainerError
 
@@ -49,6 +51,20 @@ def test_each_member_learns_as_if_it_were_alone(sample, tmp_path):
     batch = {"overview": TOKENS}
     said, expected = (numpy(module.probabilities(batch))[:2] for module in (both, alone))
     np.testing.assert_allclose(said, expected, rtol=1e-4)
+
+
+def test_a_network_of_its_own_that_ends_in_a_fusion_of_layers_is_one_member():
+    poster = keras.Input((8, 8, 3), name="poster")
+    first, last = (keras.layers.Conv2D(2, 3, name=name) for name in ("First", "Last"))
+    maps = last(first(poster))
+    outputs = [keras.layers.Dense(2, activation="sigmoid")(keras.layers.Flatten()(x)) for x in (maps, poster)]
+    model = keras.Model(poster, FusedLogOdds()(outputs, [poster, poster]))
+    read = {"poster": np.ones((3, 8, 8, 3), "float32")}
+    [output] = each_member(model, read, training=False)
+    np.testing.assert_array_equal(numpy(output), numpy(model(read["poster"])))
+    module = GenreClassifier(model)
+    module.prepare_for(["a", "b"], {})
+    assert grad_cam(module, {"poster": np.ones((3, 8, 8, 3), "uint8")}, np.zeros(3, int)).shape == (3, 4, 4)
 
 
 def reads_both():
