@@ -74,7 +74,7 @@ def build_network(network: Any, arguments: Mapping[str, Any], sizes: Mapping[str
     """
     check_network(network, arguments, members)
     words = sizes.get("vocabulary_size")
-    if not isinstance(network, str) and hasattr(network, "layers"):
+    if hasattr(network, "layers"):
         check_built(network, network.name, words)
         return network
     builder = network_function(network) if isinstance(network, str) else network
@@ -96,8 +96,7 @@ def build_network(network: Any, arguments: Mapping[str, Any], sizes: Mapping[str
         with_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         reason = " ".join(str(error).split())
         raise TrainerError(f"network_args: {_name(builder)} cannot be built with {with_arguments}: {reason}") from error
-    for one in networks:
-        check_built(one, _name(builder), words)
+    check_built(networks[0], _name(builder), words)
     if members == 1:
         return networks[0]
     from kgenre.models.side_by_side import side_by_side

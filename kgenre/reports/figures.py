@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.evaluation.fonts import fonts_for
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.run import Run, best_of
-from kgenre.reports.verdicts import fair_baselines
+from kgenre.reports.verdicts import fair_baselines, short_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 # Colours that people with any colour vision can tell apart (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY = "#777777"
-_LINES = {
-    "frequency": ("--", "genre frequencies"),
-    "tfidf": ("-.", "TF-IDF"),
-    "colours": ((0, (1, 3)), "colours and layout"),
-}
+_LINES = {"frequency": "--", "tfidf": "-.", "colours": (0, (1, 3))}
 MOST_GENRES = 45  # rows that fit on a page
 _WIDTH = 7.1  # inches, between the margins of an A4 page
 _LEGEND_LINE = 0.14  # inches, of a legend
@@ -57,10 +53,9 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
             panel.plot(curve.best_epoch, curve.validation[curve.best], "o", color=colour, markersize=4, label="best")
             validated = next(row for row in reversed(run.rows) if "val/loss" in row)
             for key in fair_baselines(run):
-                style, label = _LINES[key]
                 value = validated.get(f"val/baseline_{key}/loss")
                 if value is not None:
-                    panel.axhline(value, color=_GREY, linestyle=style, linewidth=0.8, label=label)
+                    panel.axhline(value, color=_GREY, linestyle=_LINES[key], linewidth=0.8, label=short_title(key))
                     lows.append(value)
                     highs.append(value)
             finite = sorted(filter(math.isfinite, curve.train))

@@ -121,20 +121,13 @@ def _baseline_name(key: str, run: Run) -> str:
     if key == Top3Baseline.key and run.top3_genres:
         of = "the top three: " if len(run.top3_genres) == 3 else ""  # there may be fewer genres
         return f"always {of}{', '.join(run.top3_genres)}"
-    return _short(key) + (f" ({verdicts.READS[key]}s)" if key in verdicts.READS else "")
+    return verdicts.short_title(key) + (f" ({verdicts.READS[key]}s)" if key in verdicts.READS else "")
 
 
 def _precision_and_recall(run: Run, base: str, numbers: Numbers) -> list[str]:
     """Format precision and recall under ``base``, at 0.5 and at the single tuned threshold."""
     pairs = [[numbers.of(run, f"{base}/{at}{name}") for name in ("precision", "recall")] for at in ("", "tuned_")]
     return ["–" if pair == ["–", "–"] else " / ".join(pair) for pair in pairs]
-
-
-def _short(key: str) -> str:
-    """Return a baseline's title without the part that the caption explains."""
-    if key == Top3Baseline.key:
-        return "always the top three genres"
-    return TITLES.get(key, key).removesuffix(" + logistic regression")
 
 
 def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
@@ -189,7 +182,7 @@ def differences(
         numbers: records the numbers of the table.
     """
     pairs: dict[str, Mapping[str, Difference | None]] = {
-        f"{run.name} – {_short(key)}{_note(run, key)}": {
+        f"{run.name} – {verdicts.short_title(key)}{_note(run, key)}": {
             m: baseline_difference(run, key, m) for m, _, _ in verdicts.COMPARED
         }
         for run in runs

@@ -208,6 +208,13 @@ def _title(key: str) -> str:
     return f"the {TITLES[key]}" if key == FrequencyBaseline.key else TITLES.get(key, key)
 
 
+def short_title(key: str) -> str:
+    """Return a baseline's title without its method, which is explained below the tables."""
+    if key == Top3Baseline.key:
+        return "always the top three genres"
+    return TITLES.get(key, key).removesuffix(" + logistic regression")
+
+
 def listed(names: Sequence[str]) -> str:
     """Join names as "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
