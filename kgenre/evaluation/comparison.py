@@ -10,11 +10,11 @@ from kgenre.evaluation.baselines import BASELINES
 TITLES = {baseline.key: baseline.title for baseline in BASELINES}
 # Losses within 0.5 % of each other count as level: the frequencies' own loss varies by 0.9 % from split to split. On
 # 500 films the 95 % interval of such small differences extends half a percent to each side, on fewer films further.
-LEVEL = 0.005
-MAYBE_CHANCE = 0.01
+_LEVEL = 0.005
+_MAYBE_CHANCE = 0.01
 # A ranking counts as learned above twice the frequencies' mAP. Average precision flatters chance if genres have few
 # films: random scores reached 1.96 times that mAP on 60 films (the highest of 300 draws), 1.5 times on 250.
-RANKS = 2.0
+_RANKS = 2.0
 # The description of a baseline, by the model's standing.
 _BASELINE = {"better": "worse than the model", "level": "about the same", "worse": "better than the model"}
 
@@ -67,13 +67,13 @@ def compare_with_baselines(
     differences = differences or {}
     how = standing(loss, frequency["loss"], differences.get("frequency"))
     own, level = metrics.get("map", math.nan), frequency.get("map", math.nan)
-    order, beaten = chance or (level, own > RANKS * level)
+    order, beaten = chance or (level, own > _RANKS * level)
     meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", stage.split()[-1], falling)
     if how == "better":
-        unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
+        unsure = ", which may be chance" if gain < _MAYBE_CHANCE and "frequency" not in differences else ""
         percent = f"{100 * gain:.1f}" if gain >= 0.001 else "less than 0.1"
         line = f"{stage} loss {loss:.4f} beats {guess} by {percent} %{unsure}."
-    elif gain > LEVEL:
+    elif gain > _LEVEL:
         line = f"{stage} loss {loss:.4f} is not significantly better than {guess}: {100 * gain:.1f} % lower."
         line += f" {meaning}"
     else:
@@ -117,6 +117,6 @@ def standing(loss: float, other: float, difference: tuple[float, float] | None =
     if difference is not None and not any(map(math.isnan, difference)):
         low, high = difference
         return "better" if high < 0 else "worse" if low > 0 else "level"
-    if abs(1 - loss / other) <= LEVEL:
+    if abs(1 - loss / other) <= _LEVEL:
         return "level"
     return "better" if loss < other else "worse"

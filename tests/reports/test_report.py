@@ -29,7 +29,7 @@ from kgenre.cli.predict import _table_path
 from kgenre.data import FilmData, FilmTable, make_sample_films
 from kgenre.data.text_words import TextWords
 from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
-from kgenre.evaluation.baseline_comparison import COMPARED
+from kgenre.evaluation.baseline_comparison import DIFFERENCES
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import compare_with_random_order
@@ -92,7 +92,7 @@ def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, te
     for key, base in (("frequency", true.mean(axis=0) + 0.01), ("tfidf", np.clip(0.3 + 0.4 * true, 0, 1))):
         theirs = multilabel_metrics(true, np.broadcast_to(base, true.shape), thresholds=thresholds)
         metrics |= {f"test/baseline_{key}/{name}": value for name, value in theirs.items()}
-        for name in COMPARED:
+        for name in DIFFERENCES:
             difference = own[name] - theirs[name]
             ends = (("", difference), ("/low", difference - 0.01), ("/high", difference + 0.01))
             metrics |= {f"test/difference/baseline_{key}/{name}{end}": value for end, value in ends}
