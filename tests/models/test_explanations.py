@@ -11,10 +11,6 @@ from kgenre.models import GenreClassifier
 from kgenre.models.explanations import grad_cam, word_importance
 
 
-def _for_and_against(shape, dtype=None):
-    return ops.convert_to_tensor([[0.5, -0.5]], dtype)
-
-
 def classifier(network, **arguments):
     module = GenreClassifier(network, arguments)
     with numpy_weights():
