@@ -13,22 +13,22 @@ _FILMS = {"train": "film", "validation": "other"}
 def model_card(run: Run, numbers: Numbers) -> str:
     """The card of one run as Markdown (https://arxiv.org/abs/1810.03993)."""
     versions = run.environment.get("versions", {})
-    count = {part: counted(numbers.of(run, f"data/{part}_films", ",d"), noun) for part, noun in _FILMS.items()}
+    count = {part: counted(numbers.of(run, f"data/{part}_films"), noun) for part, noun in _FILMS.items()}
     rows = [
-        f"| {title} | {numbers.of(run, f'test/{name}', form)} | "
-        f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}', form) for end in ('low', 'high'))} |"
-        for name, title, form in (
-            ("loss", "loss (binary cross-entropy)", ".4f"),
-            ("map", "mAP", ".3f"),
-            ("tuned_f1_micro", "micro-F1, tuned threshold", ".3f"),
-            ("per_genre_tuned_f1_macro", "macro-F1, a threshold for each genre", ".3f"),
-            ("top3_hit", "top-3 hit", ".3f"),
+        f"| {title} | {numbers.of(run, f'test/{name}')} | "
+        f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}') for end in ('low', 'high'))} |"
+        for name, title in (
+            ("loss", "loss (binary cross-entropy)"),
+            ("map", "mAP"),
+            ("tuned_f1_micro", "micro-F1, tuned threshold"),
+            ("per_genre_tuned_f1_macro", "macro-F1, a threshold for each genre"),
+            ("top3_hit", "top-3 hit"),
         )
     ]
     lines = [
         f"# Model card: {escaped(run.name)}",
         "",
-        f"- **Model**: {escaped(run.network)}, {numbers.of(run, 'model/parameters', ',d')} parameters, Keras "
+        f"- **Model**: {escaped(run.network)}, {numbers.of(run, 'model/parameters')} parameters, Keras "
         f"{versions.get('keras')} on {run.environment.get('backend')}.",
         f"- **Output**: a probability for each of {counted(str(len(run.genre_names)), 'genre')}, independent of each "
         "other; with tuned thresholds, a list of genres.",
@@ -37,7 +37,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "",
         "## Test results",
         "",
-        f"| {counted(numbers.of(run, 'test/films', 'd'), 'film')} | value | 95 % interval |",
+        f"| {counted(numbers.of(run, 'test/films'), 'film')} | value | 95 % interval |",
         "| --- | ---: | ---: |",
         *rows,
         "",

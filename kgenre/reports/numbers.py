@@ -6,13 +6,22 @@ from typing import Any
 
 from kgenre.reports.run import Run
 
+# How values of ``metrics.json`` are printed, by the last part of their name that is here; all others have 3 decimals.
+_FORMS = {"loss": ".4f", "brier": ".4f", "threshold": ".2f", "ap": ".2f", "films": "d", "step": "d", "parameters": ",d"}
+_FORMS |= dict.fromkeys(("train_films", "validation_films", "test_films"), ",d")
+
+
+def form_of(name: str) -> str:
+    """Return the format of a value of ``metrics.json``, "test/loss" or "loss" alone."""
+    return next((_FORMS[part] for part in reversed(name.split("/")) if part in _FORMS), ".3f")
+
 
 class Numbers:
     """Formats numbers for the pages and records them for ``report.json``, so that they can be checked.
 
     Example:
         >>> numbers = Numbers()
-        >>> numbers.of(run, "test/loss", ".4f")
+        >>> numbers.of(run, "test/loss")
         '0.2103'
         >>> numbers.recorded["poster_cnn: test/loss"]
         {'value': 0.21034, 'printed': '0.2103'}
@@ -21,10 +30,10 @@ class Numbers:
     def __init__(self) -> None:
         self.recorded: dict[str, dict[str, Any]] = {}
 
-    def of(self, run: Run, name: str, form: str = ".3f") -> str:
+    def of(self, run: Run, name: str) -> str:
         """Format a value from the run's ``metrics.json``; a dash if it is missing."""
         value = run.metrics.get(name)
-        return "–" if value is None else self.record(f"{run.name}: {name}", value, form)
+        return "–" if value is None else self.record(f"{run.name}: {name}", value, form_of(name))
 
     def record(self, name: str, value: float, form: str = ".3f") -> str:
         """Format a number and record it under ``name``."""

@@ -170,7 +170,7 @@ def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
     best, between, said = best_of(runs), {}, [verdicts.against_baselines(run, numbers) for run in runs]
     for run in runs:
         if run is not best:
-            found, films = run_differences(best, run, [metric for metric, _, _ in verdicts.COMPARED])
+            found, films = run_differences(best, run, list(verdicts.COMPARED))
             numbers.record(f"{best.name} and {run.name}: common test films", films, "d")
             between[run.name] = found
     said += verdicts.better_run(best, between)
@@ -195,7 +195,7 @@ def _chosen(runs: Sequence[Run], films: int) -> list[tuple[str, str]]:
 
 def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     run = best_of(runs)
-    films = counted(numbers.of(run, "test/films", "d"), "test film")
+    films = counted(numbers.of(run, "test/films"), "test film")
     said = [f"{films} from one source and one split: the intervals hold for other films of the same kind only."]
     small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:

@@ -23,7 +23,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     """Describe the films, the split and the imbalance of the genres."""
     run = best_of(runs)
     parts = ("train", "training"), ("validation", "validation"), ("test", "test")
-    films = [counted(numbers.of(run, f"data/{part}_films", ",d"), f"{name} film") for part, name in parts]
+    films = [counted(numbers.of(run, f"data/{part}_films"), f"{name} film") for part, name in parts]
     present = run.present_genres
     total = sum(run.support(g) for g in present)
     mean = numbers.record(f"{run.name}: genres per test film", total / run.metrics["test/films"], ".1f")
@@ -48,7 +48,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
 
 def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:
     """Return a notice that the runs were tested on different films, as when posters or overviews are missing."""
-    counts = listed([f"{run.name} on {numbers.of(run, 'test/films', 'd')}" for run in runs])
+    counts = listed([f"{run.name} on {numbers.of(run, 'test/films')}" for run in runs])
     return (
         f"Not all models were tested on the same films: {counts}. To compare two of them, use the table of "
         "differences, which is based on the films that both were tested on, not the other tables."
@@ -90,7 +90,7 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         return f"{text}. No thresholds were tuned: the checkpoint was never validated."
     micro = [numbers.of(run, f"test/{p}f1_micro") for p in ("", "tuned_")]
     macro = [numbers.of(run, f"test/{p}f1_macro") for p in ("", "per_genre_tuned_")]
-    overall = numbers.of(run, "test/threshold", ".2f")
+    overall = numbers.of(run, "test/threshold")
     text += (
         f". A single threshold tuned on the validation films ({overall}) {_change('micro-F1', *micro)}; one threshold "
         f"per genre {_change('macro-F1', *macro)}."
@@ -136,7 +136,7 @@ def calibration(run: Run, numbers: Numbers) -> str:
         "calibration error)"
     )
     if "brier" in run.baselines.get("frequency", {}) and "test/brier" in run.metrics:
-        own, base = numbers.of(run, "test/brier", ".4f"), numbers.of(run, "test/baseline_frequency/brier", ".4f")
+        own, base = numbers.of(run, "test/brier"), numbers.of(run, "test/baseline_frequency/brier")
         text += f"; Brier score {own} (genre frequencies: {base})"
     return text + "."
 

@@ -10,21 +10,21 @@ from kgenre.evaluation.comparison import TITLES
 from kgenre.reports import verdicts
 from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.numbers import Numbers, counted
+from kgenre.reports.numbers import Numbers, counted, form_of
 from kgenre.reports.options import learning_rate
 from kgenre.reports.run import Run
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 
-_COLUMNS = (
-    ("loss", "loss", ".4f"),
-    ("map", "mAP", ".3f"),
-    ("roc_auc", "ROC AUC", ".3f"),
-    ("f1_micro", "F1 micro\nat 0.5", ".3f"),
-    ("f1_macro", "F1 macro\nat 0.5", ".3f"),
-    ("tuned_f1_micro", "F1 micro\ntuned", ".3f"),
-    ("per_genre_tuned_f1_macro", "F1 macro\nper genre", ".3f"),
-    ("top3_hit", "top-3\nhit", ".3f"),
-)
+_COLUMNS = {
+    "loss": "loss",
+    "map": "mAP",
+    "roc_auc": "ROC AUC",
+    "f1_micro": "F1 micro\nat 0.5",
+    "f1_macro": "F1 macro\nat 0.5",
+    "tuned_f1_micro": "F1 micro\ntuned",
+    "per_genre_tuned_f1_macro": "F1 macro\nper genre",
+    "top3_hit": "top-3\nhit",
+}
 
 _NOTE = " †"  # marks a row that the caption explains
 
@@ -47,7 +47,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
             (
                 run.name,
                 f"{run.reads}s" if run.reads else "both" if _is_fused(run) else "–",
-                numbers.of(run, "model/parameters", ",d"),
+                numbers.of(run, "model/parameters"),
                 numbers.record(f"{run.name}: learning rate", float(rate), "g")
                 if isinstance(rate, int | float)
                 else "–",
@@ -90,7 +90,7 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
     """Build the table of the headline metrics with their intervals, and of all baselines."""
 
     def cells(run: Run, base: str, end: str = "") -> list[str]:
-        return [numbers.of(run, f"{base}/{name}{end}", form) for name, _, form in _COLUMNS]
+        return [numbers.of(run, f"{base}/{name}{end}") for name in _COLUMNS]
 
     rows: list[tuple[str, ...]] = []
     for run in runs:
@@ -98,16 +98,14 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append((run.name, *cells(run, "test")))
         rows.append(("  95 % interval", *("–" if "–" in pair else "–".join(pair) for pair in ends)))
     rows += [(_baseline_name(key, run), *cells(run, f"test/baseline_{key}")) for key, run in _baselines(runs)]
-    films = counted(numbers.of(runs[0], "test/films", "d"), "test film")
+    films = counted(numbers.of(runs[0], "test/films"), "test film")
     caption = (
         f"{films} of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
         "all others: higher. Tuned: one threshold for all genres; per genre: one for each (per_genre_tuned_f1_macro in "
         "metrics.json; tuned_f1_macro uses the one for all); both chosen on the validation films. TF-IDF, "
         "colours and layout: features of logistic regressions (scikit-learn) fitted on the same training films."
     )
-    return Table(
-        ("", *(title for _, title, _ in _COLUMNS)), tuple(rows), caption, tuple(range(0, 2 * len(runs), 2)), 0.23
-    )
+    return Table(("", *_COLUMNS.values()), tuple(rows), caption, tuple(range(0, 2 * len(runs), 2)), 0.23)
 
 
 def _baselines(runs: Sequence[Run]) -> list[tuple[str, Run]]:
@@ -138,7 +136,7 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
         return numbers.record(f"{run.name}: genres found {at}", count, "d")
 
     def errors(run: Run, base: str) -> list[str]:
-        return [numbers.of(run, f"{base}/{name}", form) for name, form in (("ece", ".3f"), ("brier", ".4f"))]
+        return [numbers.of(run, f"{base}/{name}") for name in ("ece", "brier")]
 
     rows = []
     for run in runs:
@@ -146,7 +144,7 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
         expected = numbers.record(
             f"{run.name}: expected genres per film", run.predictions.prob.sum(axis=1).mean(), ".1f"
         )
-        threshold = numbers.of(run, "test/threshold", ".2f")
+        threshold = numbers.of(run, "test/threshold")
         pairs = _precision_and_recall(run, "test", numbers)
         rows.append(
             (run.name, f"{found(run, '', 'at 0.5')} / {tuned}", threshold, *pairs, expected, *errors(run, "test"))
@@ -183,13 +181,13 @@ def differences(
     """
     pairs: dict[str, Mapping[str, Difference | None]] = {
         f"{run.name} – {verdicts.short_title(key)}{_note(run, key)}": {
-            m: baseline_difference(run, key, m) for m, _, _ in verdicts.COMPARED
+            m: baseline_difference(run, key, m) for m in verdicts.COMPARED
         }
         for run in runs
         for key in verdicts.fair_baselines(run)
     }
     rows = [_difference_row(name, found, numbers) for name, found in (pairs | dict(between_runs)).items()]
-    header = ("is the difference significant?", *(title for _, title, _ in verdicts.COMPARED))
+    header = ("is the difference significant?", *verdicts.COMPARED.values())
     caption = (
         "First minus second, with the 95 % interval of the paired difference (the same 200 resamples of the test films "
         "for both). ▲ the first is better, ▼ worse, = the interval contains zero: not significant."
@@ -212,13 +210,15 @@ def _note(run: Run, key: str) -> str:
 
 def _difference_row(name: str, found: Mapping[str, Difference | None], numbers: Numbers) -> tuple[str, ...]:
     cells = [name]
-    for metric, _, form in verdicts.COMPARED:
+    for metric in verdicts.COMPARED:
         difference = found.get(metric)
         if difference is None or math.isnan(difference.value):  # no film has a genre
             cells.append("–")
             continue
         ends = (("", difference.value), (" low", difference.low), (" high", difference.high))
-        value, low, high = (numbers.record(f"{name}: {metric}{end}", number, f"+{form}") for end, number in ends)
+        value, low, high = (
+            numbers.record(f"{name}: {metric}{end}", number, f"+{form_of(metric)}") for end, number in ends
+        )
         mark = {"better": " ▲", "worse": " ▼", "level": " ="}[difference.verdict]
         cells.append(f"{value} ({low} to {high}){mark}")
     return tuple(cells)

@@ -15,11 +15,7 @@ from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences, random_order
 
 # The metrics that runs are compared by: one each for probabilities, ranking and decisions.
-COMPARED = (
-    ("loss", "loss", ".4f"),
-    ("map", "mAP", ".3f"),
-    ("tuned_f1_micro", "F1 micro, tuned", ".3f"),
-)
+COMPARED = {"loss": "loss", "map": "mAP", "tuned_f1_micro": "F1 micro, tuned"}
 _MOST_NAMES = 25
 _SAYS = {"better": "beats", "worse": "is worse than", "level": "is not significantly different from"}
 READS = {baseline.key: baseline.reads for baseline in BASELINES if baseline.reads}
@@ -39,13 +35,13 @@ def against_baselines(run: Run, numbers: Numbers) -> str:
         difference = baseline_difference(run, key, "loss")
         if difference is None:
             continue
-        theirs = numbers.of(run, f"test/baseline_{key}/loss", ".4f")
+        theirs = numbers.of(run, f"test/baseline_{key}/loss")
         groups.setdefault(_SAYS[difference.verdict], []).append(f"{_title(key)} ({theirs})")
     learned = learning_verdict(run, numbers)
     if not groups:
         return f"{run.name}: {learned}" if learned else ""
     said = ", and ".join(f"{says} {listed(who)}" for says, who in groups.items())
-    return f"{run.name} (test loss {numbers.of(run, 'test/loss', '.4f')}) {said}. {learned}".rstrip()
+    return f"{run.name} (test loss {numbers.of(run, 'test/loss')}) {said}. {learned}".rstrip()
 
 
 def loss_verdict(run: Run, key: str) -> str | None:
@@ -100,14 +96,14 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
         who = every if len(beaten) == len(runs) else f"Only {listed(beaten)} beat{'s' * (len(beaten) == 1)}"
         name = "It" if beaten == [best.name] else best.name
         text = f"{who} {guess}. {name} has the lowest test loss,"
-    text += f" {numbers.of(best, 'test/loss', '.4f')}"
+    text += f" {numbers.of(best, 'test/loss')}"
     if "loss" in best.baselines.get(FrequencyBaseline.key, {}):
-        text += f" (genre frequencies: {numbers.of(best, 'test/baseline_frequency/loss', '.4f')})"
+        text += f" (genre frequencies: {numbers.of(best, 'test/baseline_frequency/loss')})"
     text += "."
     for key in fair_baselines(best):
         outcome = loss_verdict(best, key)
         if key in READS and outcome is not None:
-            theirs = numbers.of(best, f"test/baseline_{key}/loss", ".4f")
+            theirs = numbers.of(best, f"test/baseline_{key}/loss")
             same = (
                 f"which reads the same {READS[key]}s and trains in seconds" if best.reads else "which trains in seconds"
             )
@@ -221,7 +217,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _ap(run: Run, genre: str, numbers: Numbers) -> str:
-    return numbers.of(run, f"test/genre/{genre}/ap", ".2f")
+    return numbers.of(run, f"test/genre/{genre}/ap")
 
 
 def _chance(run: Run, genre: str, numbers: Numbers) -> str:
