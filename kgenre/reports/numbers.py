@@ -33,7 +33,11 @@ class Numbers:
     def of(self, run: Run, name: str) -> str:
         """Format a value from the run's ``metrics.json``; a dash if it is missing."""
         value = run.metrics.get(name)
-        return "–" if value is None else self.record(f"{run.name}: {name}", value, form_of(name))
+        return "–" if value is None else self.about(run, name, value, form_of(name))
+
+    def about(self, run: Run, name: str, value: float, form: str = ".3f") -> str:
+        """Format a number about a run and record it under the run's name and its own."""
+        return self.record(f"{run.name}: {name}", value, form)
 
     def record(self, name: str, value: float, form: str = ".3f") -> str:
         """Format a number and record it under ``name``."""

@@ -160,7 +160,7 @@ def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
     best = best_of(runs)
     if len(best.present_genres) <= MOST_GENRES:
         return ""
-    every = numbers.record(f"{best.name}: genres with test films", len(best.present_genres), "d")
+    every = numbers.about(best, "genres with test films", len(best.present_genres), "d")
     shown = numbers.record("genres in the figure", MOST_GENRES, "d")
     return f" Only the {shown} most frequent of {every} genres; metrics.json has all."
 
@@ -199,13 +199,13 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     said = [f"{films} from one source and one split: the intervals hold for other films of the same kind only."]
     small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:
-        count = numbers.record(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
+        count = numbers.about(run, "genres with 1 to 19 test films", len(small), "d")
         said.append(f"Genres with fewer than 20 test films: {count}; their values vary from split to split.")
     for limited in runs:
         trainer = limited.config.get("trainer", {})
         for option in ("limit_train_batches", "overfit_batches"):
             if str(value := trainer.get(option)) not in ("None", "1.0", "0", "0.0"):  # 1 is one batch, 1.0 all
-                printed = numbers.record(f"{limited.name}: {option}", value, "g")
+                printed = numbers.about(limited, option, value, "g")
                 said.append(
                     f"{limited.name} trained with {option}={printed}: an epoch may not contain all training films."
                 )

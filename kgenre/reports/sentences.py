@@ -26,7 +26,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     films = [counted(numbers.of(run, f"data/{part}_films"), f"{name} film") for part, name in parts]
     present = run.present_genres
     total = sum(run.support(g) for g in present)
-    mean = numbers.record(f"{run.name}: genres per test film", total / run.metrics["test/films"], ".1f")
+    mean = numbers.about(run, "genres per test film", total / run.metrics["test/films"], ".1f")
     text = (
         f"{films[0]}, {films[1]}, on which the epoch and the thresholds were chosen, and {films[2]}, used for neither. "
         f"A test film has {mean} genres on average."
@@ -36,8 +36,8 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])
         half = order[len(order) // 2 :]
         share = 100 * sum(run.support(g) for g in half) / total
-        rare = numbers.record(f"{run.name}: percentage of labels that the rarer half of genres has", share, ".0f")
-        count = numbers.record(f"{run.name}: rarer half of genres", len(half), "d")
+        rare = numbers.about(run, "percentage of labels that the rarer half of genres has", share, ".0f")
+        count = numbers.about(run, "rarer half of genres", len(half), "d")
         text += (
             f" Genres are imbalanced: the most frequent are {common}; the rarer half, {count} of {len(present)}, makes "
             f"up {rare} % of the labels. A model that only ever predicts frequent genres looks decent in micro "
@@ -60,14 +60,14 @@ def training(run: Run, numbers: Numbers) -> str:
     curve = learning_curve(run)
     if curve is None:
         return f"{run.name}: no epoch was both trained and validated, so it has no learning curve."
-    count = numbers.record(f"{run.name}: epochs", curve.trained, "d")
-    best = numbers.record(f"{run.name}: best epoch", curve.best_epoch, "g")
-    loss = numbers.record(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
+    count = numbers.about(run, "epochs", curve.trained, "d")
+    best = numbers.about(run, "best epoch", curve.best_epoch, "g")
+    loss = numbers.about(run, "best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, was reached at epoch {best} of {count}"
     if curve.state == "single":
         return f"{start}; a single epoch shows no trend."
     if curve.state == "overfitted":
-        rise = numbers.record(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
+        rise = numbers.about(run, "rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then the training loss kept falling while the validation loss rose by {rise} %: overfitting."
     if curve.state == "falling" and rate_ran_out(run):
         return f"{start}, when its learning rate had decayed to 0: a schedule over more epochs may improve it."
@@ -106,7 +106,7 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
     if abs(expected - there) > 0.1 * there and _more_than_chance(run):
         sums = [
-            numbers.record(f"{run.name}: {name} genres per film", value, ".1f")
+            numbers.about(run, f"{name} genres per film", value, ".1f")
             for name, value in (("expected", expected), ("true", there))
         ]
         how = "high" if expected > there else "low"
@@ -211,4 +211,4 @@ def _lift_other_limits(run: Run) -> str:
 
 
 def _percent(run: Run, genre: str, numbers: Numbers) -> str:
-    return numbers.record(f"{run.name}: percentage of test films with {genre}", 100 * run.share(genre), ".0f")
+    return numbers.about(run, f"percentage of test films with {genre}", 100 * run.share(genre), ".0f")

@@ -48,14 +48,12 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 run.name,
                 f"{run.reads}s" if run.reads else "both" if _is_fused(run) else "–",
                 numbers.of(run, "model/parameters"),
-                numbers.record(f"{run.name}: learning rate", float(rate), "g")
-                if isinstance(rate, int | float)
-                else "–",
+                numbers.about(run, "learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
                 "–" if _is_fused(run) else str(run.arguments("data").get("batch_size", "–")),
-                numbers.record(f"{run.name}: epochs", len(run.epochs), "d") if run.epochs else "–",
-                numbers.record(f"{run.name}: best epoch", curve.best_epoch, "g") if curve else "–",
-                numbers.record(f"{run.name}: seconds per epoch", seconds, ".1f") if seconds else "–",
-                numbers.record(f"{run.name}: films per second", speed, ".0f") if speed else "–",
+                numbers.about(run, "epochs", len(run.epochs), "d") if run.epochs else "–",
+                numbers.about(run, "best epoch", curve.best_epoch, "g") if curve else "–",
+                numbers.about(run, "seconds per epoch", seconds, ".1f") if seconds else "–",
+                numbers.about(run, "films per second", speed, ".0f") if speed else "–",
             )
         )
     header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
@@ -133,7 +131,7 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
 
     def found(run: Run, prefix: str, at: str) -> str:
         count = sum((run.genre(g, f"{prefix}f1") or 0) > 0 for g in run.present_genres)
-        return numbers.record(f"{run.name}: genres found {at}", count, "d")
+        return numbers.about(run, f"genres found {at}", count, "d")
 
     def errors(run: Run, base: str) -> list[str]:
         return [numbers.of(run, f"{base}/{name}") for name in ("ece", "brier")]
@@ -141,17 +139,15 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
     rows = []
     for run in runs:
         tuned = found(run, "tuned_", "at tuned thresholds") if "test/threshold" in run.metrics else "–"
-        expected = numbers.record(
-            f"{run.name}: expected genres per film", run.predictions.prob.sum(axis=1).mean(), ".1f"
-        )
+        expected = numbers.about(run, "expected genres per film", run.predictions.prob.sum(axis=1).mean(), ".1f")
         threshold = numbers.of(run, "test/threshold")
         pairs = _precision_and_recall(run, "test", numbers)
         rows.append(
             (run.name, f"{found(run, '', 'at 0.5')} / {tuned}", threshold, *pairs, expected, *errors(run, "test"))
         )
     run = runs[0]
-    there = numbers.record(f"{run.name}: true genres per film", run.predictions.true.sum(axis=1).mean(), ".1f")
-    of = numbers.record(f"{run.name}: genres with test films", len(run.present_genres), "d")
+    there = numbers.about(run, "true genres per film", run.predictions.true.sum(axis=1).mean(), ".1f")
+    of = numbers.about(run, "genres with test films", len(run.present_genres), "d")
     for key, of_run in _baselines(runs):
         base = f"test/baseline_{key}"
         pairs = _precision_and_recall(of_run, base, numbers)
@@ -194,7 +190,7 @@ def differences(
     )
     run = next((run for run in runs if baseline_difference(run, FrequencyBaseline.key, "map")), None)
     if run is not None:
-        chance = numbers.record(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
+        chance = numbers.about(run, "mAP of films in random order", random_order(run), ".3f")
         own = numbers.of(run, "test/baseline_frequency/map")
         caption += (
             f" {_NOTE.strip()} mAP is compared with {chance}, the mean for these films in random order, instead of the "

@@ -69,7 +69,7 @@ def outdated_tests(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     said = []
     for run in runs:
         if steps := newer_best(run.metrics, run.trained_in):
-            tested, best = numbers.of(run, "test/step"), numbers.record(f"{run.name}: best step", steps[1], "d")
+            tested, best = numbers.of(run, "test/step"), numbers.about(run, "best step", steps[1], "d")
             on_other_films = " --data.path FOLDER" if run.folder != run.trained_in else ""
             said.append(outdated_test_message(run.name, tested, best, run.trained_in) + on_other_films)
             _log.warning("%s", said[-1])

@@ -66,14 +66,14 @@ def learning_verdict(run: Run, numbers: Numbers) -> str:
     if loss is not None and ranking is not None and loss.verdict != "better":
         beside = ""
         if ranking.verdict == "better":
-            order = numbers.record(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
+            order = numbers.about(run, "mAP of films in random order", random_order(run), ".3f")
             beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
         said.append(verdict(loss.verdict, beside, "test", still_falling(run)))
         if loss.verdict == "worse" and (trained_with := special_loss(run)):
             said.append(f"Its training loss, {trained_with}, shifts probabilities on purpose, away from the true ones.")
     same = same_top(run.predictions.prob, run.genre_names)
     if same is not None:
-        numbers.record(f"{run.name}: films with the same three genres first", same.films, "d")
+        numbers.about(run, "films with the same three genres first", same.films, "d")
         said.append(str(same))
     return " ".join(said)
 
@@ -177,7 +177,7 @@ def list_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:
     """Return the names of genres; if there are many, their number and three of them."""
     if len(genres) <= _MOST_NAMES:
         return ", ".join(genres)
-    count = numbers.record(f"{run.name}: genres such as {genres[0]}", len(genres), "d")
+    count = numbers.about(run, f"genres such as {genres[0]}", len(genres), "d")
     return f"{count} genres, such as {', '.join(genres[:3])}"
 
 
@@ -221,4 +221,4 @@ def _ap(run: Run, genre: str, numbers: Numbers) -> str:
 
 
 def _chance(run: Run, genre: str, numbers: Numbers) -> str:
-    return numbers.record(f"{run.name}: share of test films with {genre}", run.share(genre), ".2f")
+    return numbers.about(run, f"share of test films with {genre}", run.share(genre), ".2f")
