@@ -228,7 +228,7 @@ def _made_with(runs: Sequence[Run]) -> str:
         backend = at.get("backend", "unknown backend")
         seed = "" if run.config.get("seed_everything") is None else f", seed {run.config['seed_everything']}"
         how = (
-            f"Keras {versions.get('keras')} on {backend} {versions.get(backend) or ''} ({tables.hardware([run])}), "
+            f"Keras {versions.get('keras')} on {backend} {versions.get(backend) or ''} ({run.hardware}), "
             f"kgenre {versions.get('kgenre')}{commit}{seed}, {at.get('time', '')[:10]}"
         )
         parts.setdefault(how, []).append(run.name)

@@ -72,6 +72,14 @@ class Run:
         named = [name for name, of in words.items() if any(word in self.network for word in of)]
         return named[0] if len(named) == 1 else ""
 
+    @property
+    def hardware(self) -> str:
+        """What it was trained on, such as "2 CPU cores"."""
+        devices, cores = [str(device) for device in self.environment.get("devices", [])], self.environment.get("cpus")
+        if cores and devices and all(device.startswith("cpu") for device in devices):
+            return f"{cores} CPU cores"
+        return ", ".join(devices) or "unknown devices"
+
     @cached_property
     def epochs(self) -> list[dict[str, float]]:
         """The rows at the ends of epochs, which have a ``train/loss``."""

@@ -61,7 +61,8 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     chosen = list(dict.fromkeys(name for run in trained for name in _optimizers(run)))
     together = [run.name for run in runs if run not in trained]
     with_what = f"Trained with {verdicts.listed(chosen)}. " if chosen else ""
-    timed = f"Seconds per epoch and films per second: the median epoch after the first, on {hardware(trained)}."
+    hardware = " or ".join(dict.fromkeys(run.hardware for run in trained))
+    timed = f"Seconds per epoch and films per second: the median epoch after the first, on {hardware}."
     said = [with_what + timed] if trained else []
     said += [f"Combined from trained runs, not trained: {verdicts.listed(together)}."] if together else []
     return Table(header, tuple(rows), " ".join(said), first_width=0.2)
@@ -218,16 +219,3 @@ def _difference_row(name: str, found: Mapping[str, Difference | None], numbers: 
         mark = {"better": " ▲", "worse": " ▼", "level": " ="}[difference.verdict]
         cells.append(f"{value} ({low} to {high}){mark}")
     return tuple(cells)
-
-
-def hardware(runs: Sequence[Run]) -> str:
-    """Return the hardware that the runs were trained on, such as "2 CPU cores"."""
-    found = []
-    for run in runs:
-        devices = [str(device) for device in run.environment.get("devices", [])]
-        cores = run.environment.get("cpus")
-        only_cpu = all(device.startswith("cpu") for device in devices)
-        found.append(
-            f"{cores} CPU cores" if devices and only_cpu and cores else ", ".join(devices) or "unknown devices"
-        )
-    return " or ".join(dict.fromkeys(found))
