@@ -49,6 +49,11 @@ class FilmPredictions:
         """The row of each film by its id."""
         return {film_id: row for row, film_id in enumerate(self.ids)}
 
+    def shared_with(self, other: FilmPredictions) -> tuple[list[int], list[int]]:
+        """Return the rows of the films that both have, in the order of this one: its own, and the other's."""
+        shared = [film_id for film_id in self.ids if film_id in other.row_of]
+        return [self.row_of[film_id] for film_id in shared], [other.row_of[film_id] for film_id in shared]
+
 
 def predicted_genres(prob: np.ndarray, thresholds: Thresholds | None) -> npt.NDArray[np.bool_]:
     """Return which genres (n, G) count as predicted: above their threshold, or above 0.5 if there are no thresholds."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -147,31 +148,35 @@ def read_runs(
     runs = [_read(path, name) for path, name in zip(paths, names, strict=True)]
     for run in runs if data_path is not None else ():
         run.config["data"] = run.config.get("data", {}) | {"init_args": run.arguments("data") | {"path": data_path}}
-    first = runs[0]
-    for run in runs[1:]:
-        if run.genre_names != first.genre_names:
-            differing = sorted(set(run.genre_names) ^ set(first.genre_names))
-            what = f"such as {differing[0]}" if differing else "in another order"
-            raise ReportError(
-                f"{first.folder} and {run.folder} have different genres ({what}): they cannot be compared. Train both "
-                "on the same films."
-            )
-        if {part: set(ids) for part, ids in run.split.items()} != {p: set(ids) for p, ids in first.split.items()}:
-            raise ReportError(
-                f"{first.folder} and {run.folder} were trained and tested on different films: they cannot be compared. "
-                "Train both with the same --data.path, --data.split_seed, --data.val_fraction and --data.test_fraction."
-            )
-        own, other = first.predictions, run.predictions
-        common = [film_id for film_id in own.ids if film_id in other.row_of]
-        if not common:
-            raise ReportError(f"{first.folder} and {run.folder} have no test film in common.")
-        differs = [(own.true[own.row_of[f]] != other.true[other.row_of[f]]).any() for f in common]
-        if any(differs):
-            raise ReportError(
-                f"The genres of films were changed between the tests of {first.folder} and {run.folder}, such as those "
-                f"of {common[differs.index(True)]}: they cannot be compared. Test both: kgenre test --ckpt_path RUN"
-            )
+    for first, second in combinations(runs, 2):
+        _check_comparable(first, second)
     return runs
+
+
+def _check_comparable(first: Run, run: Run) -> None:
+    """Reject runs with other genres, or on other films."""
+    if run.genre_names != first.genre_names:
+        differing = sorted(set(run.genre_names) ^ set(first.genre_names))
+        what = f"such as {differing[0]}" if differing else "in another order"
+        raise ReportError(
+            f"{first.folder} and {run.folder} have different genres ({what}): they cannot be compared. Train both "
+            "on the same films."
+        )
+    if {part: set(ids) for part, ids in run.split.items()} != {p: set(ids) for p, ids in first.split.items()}:
+        raise ReportError(
+            f"{first.folder} and {run.folder} were trained and tested on different films: they cannot be compared. "
+            "Train both with the same --data.path, --data.split_seed, --data.val_fraction and --data.test_fraction."
+        )
+    own, other = first.predictions, run.predictions
+    rows, others = own.shared_with(other)
+    if not rows:
+        raise ReportError(f"{first.folder} and {run.folder} have no test film in common.")
+    differs = (own.true[rows] != other.true[others]).any(axis=1)
+    if differs.any():
+        raise ReportError(
+            f"The genres of films were changed between the tests of {first.folder} and {run.folder}, such as those "
+            f"of {own.ids[rows[differs.argmax()]]}: they cannot be compared. Test both: kgenre test --ckpt_path RUN"
+        )
 
 
 def _run_folder(path: Path) -> Path:

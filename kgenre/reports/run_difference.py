@@ -110,8 +110,8 @@ def _discovery_level(p_values: Sequence[float]) -> float:
 
 def _on_common_films(first: Run, second: Run) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     own, other = first.predictions, second.predictions
-    rows = [row for row, film_id in enumerate(own.ids) if film_id in other.row_of]
-    return own.true[rows], (own.prob[rows], other.prob[[other.row_of[own.ids[row]] for row in rows]])
+    rows, others = own.shared_with(other)
+    return own.true[rows], (own.prob[rows], other.prob[others])
 
 
 def _thresholds(run: Run) -> Thresholds | None:

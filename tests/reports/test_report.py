@@ -1070,6 +1070,17 @@ def test_films_whose_genres_changed_are_refused(runs, films, tmp_path, capsys):
     assert f"such as those of {first[0]}: they cannot be compared" in capsys.readouterr().err
 
 
+def test_every_two_runs_need_a_film_in_common(runs, tmp_path):
+    halves = [shutil.copytree(runs[0], tmp_path / name / "version_0") for name in ("first", "last")]
+    for folder, keep in zip(halves, (slice(0, 20), slice(20, None)), strict=True):
+        path = folder / "predictions_test.csv"
+        header, *rows = path.read_text(encoding="utf-8-sig").splitlines()
+        path.write_text("\n".join([header, *rows[keep]]) + "\n", encoding="utf-8")
+    assert read_runs([runs[0], halves[0]])
+    with pytest.raises(ReportError, match="first/version_0 and .*last/version_0 have no test film in common"):
+        read_runs([runs[0], *halves])
+
+
 def test_different_numbers_of_test_films_are_mentioned(runs, films, tmp_path, undrawn):
     fewer = make_run(tmp_path / "fewer" / "version_0", films, 0.5, tested=30)
     numbers = Numbers()
