@@ -1077,7 +1077,7 @@ def test_every_two_runs_need_a_film_in_common(runs, tmp_path):
         header, *rows = path.read_text(encoding="utf-8-sig").splitlines()
         path.write_text("\n".join([header, *rows[keep]]) + "\n", encoding="utf-8")
     assert read_runs([runs[0], halves[0]])
-    with pytest.raises(ReportError, match="first/version_0 and .*last/version_0 have no test film in common"):
+    with pytest.raises(ReportError, match=r"first/version_0 and .*last/version_0 have no test film in common"):
         read_runs([runs[0], *halves])
 
 
