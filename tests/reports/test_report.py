@@ -33,7 +33,7 @@ from kgenre.evaluation.baseline_comparison import DIFFERENCES
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import compare_with_random_order
-from kgenre.models import explanations
+from kgenre.models import explanations, trained_classifier
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Figure, Film, Films, Guess, Paragraph, Table
 from kgenre.reports.example_films import _words, choose_films, example_films
@@ -980,7 +980,7 @@ def test_film_without_a_poster_or_words_is_explained_by_what_it_has(films, runs,
     monkeypatch.setattr(checkpoints, "find_checkpoint", lambda folder: folder)
     monkeypatch.setattr(checkpoints, "read_state", lambda checkpoint: state)
     reads_both = SimpleNamespace(inputs=["poster", "overview"])
-    monkeypatch.setattr("kgenre.models.trained_classifier.load_classifier", lambda checkpoint: reads_both)
+    monkeypatch.setattr(trained_classifier, "load_classifier", lambda checkpoint: reads_both)
     monkeypatch.setattr(explanations, "grad_cam", lambda module, batch, genres: batch["poster"][..., 0] / 255)
     monkeypatch.setattr(explanations, "word_importance", lambda module, batch, genres: batch["overview"] > 0)
     monkeypatch.setattr("kgenre.reports.example_films._film_table", lambda run, ids: table.subset(range(4)))
