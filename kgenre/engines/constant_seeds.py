@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -21,18 +22,31 @@ def constant_seeds(enabled: bool) -> Iterator[list[int]]:
         return
     from keras.src import backend
 
-    draw = backend.random.draw_seed
+    # Not what they all call: torch's functions call nothing while a step runs on shapes alone.
+    draws = {name: value for name, value in vars(backend.random).items() if _takes_seed(value)}
 
-    def watched(seed: Any) -> Any:
-        if isinstance(seed, int) and not _is_initializer(sys._getframe(1)):
-            found.append(seed)
-        return draw(seed)
+    def watch(draw: Callable[..., Any]) -> Callable[..., Any]:
+        bind = inspect.signature(draw).bind
 
-    backend.random.draw_seed = watched
+        def watched(*given: Any, **named: Any) -> Any:
+            seed = bind(*given, **named).arguments.get("seed")
+            if isinstance(seed, int) and not _is_initializer(sys._getframe(1)):
+                found.append(seed)
+            return draw(*given, **named)
+
+        return watched
+
+    for name, draw in draws.items():
+        setattr(backend.random, name, watch(draw))
     try:
         yield found
     finally:
-        backend.random.draw_seed = draw
+        for name, draw in draws.items():
+            setattr(backend.random, name, draw)
+
+
+def _takes_seed(value: Any) -> bool:
+    return inspect.isfunction(value) and "seed" in inspect.signature(value).parameters
 
 
 def _is_initializer(frame: FrameType | None) -> bool:

@@ -694,7 +694,7 @@ def test_random_numbers_with_a_constant_seed_warn_in_training(stage, recwarn):
         def noisy(self, batch, seed):
             keras.random.uniform((), seed=self.seed)
             noise = self.dropout(self.lazy(keras.random.normal((8, 4), seed=seed)), training=True)
-            noise += self.attend(noise[None], noise[None])[0]
+            noise = noise + self.attend(noise[None], noise[None])[0]  # torch's += changes what attend keeps
             return self.error({"x": batch["x"] + noise, "y": batch["y"]})
 
         def training_step(self, batch, batch_idx):
