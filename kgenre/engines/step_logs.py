@@ -64,7 +64,7 @@ class StepLogs:
             return
         if isinstance(value, str) or not (hasattr(value, "shape") or isinstance(value, Number)):
             raise ValueError(not_a_number(entry.name, value))
-        value, weight = read_now(value), read_now(weight)
+        value, weight = logged_now(value), logged_now(weight)
         if getattr(value, "shape", ()) not in ((), (1,)):
             raise ValueError(
                 f"log({entry.name!r}) takes a scalar. Received a tensor of shape {tuple(value.shape)}; "
@@ -125,6 +125,15 @@ def read_now(value: Any) -> Any:
 
     # A copy: under TensorFlow and torch, a variable's tensor changes with the variable.
     return keras.ops.copy(value) if isinstance(value, keras.Variable) else value
+
+
+def logged_now(value: Any) -> Any:
+    """The current value of a variable or of torch's tensor, which ``loss += penalty`` after ``log`` changes in place."""
+    import keras
+
+    if keras.backend.backend() == "torch" and keras.ops.is_tensor(value):
+        return keras.ops.copy(value)
+    return read_now(value)
 
 
 def not_a_number(name: str, value: Any) -> str:

@@ -84,8 +84,7 @@ class TorchEngine(VariableState):
         with torch.no_grad():
             for variable, value in result.updates:
                 variable.assign(value)
-            # Copies: an element of a variable is a view of it, and the update works in place.
-            recorded = {name: (value.clone(), weight) for name, (value, weight) in result.logs.recorded().items()}
+            recorded = result.logs.recorded()
             if self.options.accumulate_grad_batches > 1:
                 gradients = self._accumulate(gradients, update)
             if update and gradients is not None:

@@ -425,6 +425,29 @@ def test_logged_or_returned_variables_are_read_at_each_step():
     assert returned == [1.0, 2.0, 3.0]
 
 
+def test_logged_values_are_those_of_the_call():
+    """torch's ``+=`` changes the tensor in place."""
+
+    class Parts(Logs):
+        def training_step(self, batch, batch_idx):
+            loss, rows = ops.mean(batch["x"]), ops.ones(())
+            self.log("alone", loss, batch_size=rows, on_epoch=True)
+            loss += 1 + self.error(batch)
+            rows += ops.cast(batch_idx, "float32")
+            return loss
+
+        def validation_step(self, batch, batch_idx):
+            value = ops.mean(batch["x"])
+            self.log("val/alone", value)
+            value += 1
+
+    batches = [{"x": x, "y": x[:, :2]} for x in np.array([np.ones((8, 4)), 3 * np.ones((8, 4))], "float32")]
+    trainer = quiet_trainer()
+    trainer.fit(Parts(None), batches, batches)
+    logged = {name: trainer.callback_metrics[name] for name in ("alone_step", "alone_epoch", "val/alone")}
+    assert logged == {"alone_step": 3, "alone_epoch": 2, "val/alone": 2}
+
+
 def test_log_in_hooks_and_log_dict():
     class InHook(BoringModule):
         def on_train_epoch_end(self):
