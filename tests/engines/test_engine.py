@@ -555,6 +555,7 @@ def test_nothing_to_train_is_an_error():
         quiet_trainer().fit(module, boring_batches())
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras itself refuses to create one")
 def test_variable_that_cannot_be_trained_is_named():
     class Counts(BoringModule):
         def __init__(self):
