@@ -128,7 +128,7 @@ def read_now(value: Any) -> Any:
 
 
 def logged_now(value: Any) -> Any:
-    """The current value of a variable or of torch's tensor, which ``loss += penalty`` after ``log`` changes in place."""
+    """The current value of a variable or torch tensor: ``loss += penalty`` after ``log`` would change it in place."""
     import keras
 
     if keras.backend.backend() == "torch" and keras.ops.is_tensor(value):
