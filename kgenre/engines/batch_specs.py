@@ -22,7 +22,8 @@ def batch_specs(stage: str, batch: Any) -> Any:
 
     Raises:
         StepError: the batch contains a string (allowed under TensorFlow), None, rows as lists, a sparse or ragged
-            tensor, a mapping that is no dict, or another object; the message says where.
+            tensor, a mapping that is no dict, an array in the other byte order (allowed under TensorFlow), or another
+            object; the message says where.
 
     Example:
         >>> batch_specs("train", {"x": np.zeros((8, 4))})
@@ -56,6 +57,12 @@ def batch_specs(stage: str, batch: Any) -> Any:
                 f"The {stage.partition('/')[0]} batch holds {str(leaf)[:40]!r} ({type(leaf).__name__}) at "
                 f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or convert it to numbers"
                 f"{instead if is_text else ''}."
+            )
+        dtype = getattr(leaf, "dtype", None)
+        if isinstance(dtype, np.dtype) and not dtype.isnative and (backend := keras.backend.backend()) != "tensorflow":
+            raise StepError(
+                f"The {stage.partition('/')[0]} batch holds an array of {dtype.str!r} at batch{place}: {backend} takes "
+                f"the byte order of this machine only. Convert it, array.astype({dtype.name!r})."
             )
         _warn_if_wrapped(leaf, f"{stage.partition('/')[0]} batch", f"batch{place}")
     return keras.tree.map_structure(_spec, batch)

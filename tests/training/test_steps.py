@@ -166,6 +166,13 @@ def test_non_numeric_values_in_a_batch_are_named(value, message):
             getattr(quiet_trainer(), stage)(BoringModule(), batches)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow takes either byte order")
+def test_array_in_the_other_byte_order_is_named():
+    batches = [batch | {"x": batch["x"].astype(np.dtype("float32").newbyteorder())} for batch in boring_batches(1)]
+    with pytest.raises(StepError, match=r"an array of '[<>]f4' at batch\['x'\].*array\.astype\('float32'\)"):
+        quiet_trainer().fit(BoringModule(), batches)
+
+
 def test_validation_within_epochs_of_unknown_length():
     class Stream:
         """Like an IterableDataset: no length."""
