@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from kgenre.callbacks.callback import Callback
@@ -9,6 +10,8 @@ from kgenre.callbacks.callback import Callback
 if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
+
+_NARROWEST = 24  # characters: Keras refuses to divide fewer into four columns
 
 
 class ModelSummary(Callback):
@@ -38,9 +41,10 @@ class ModelSummary(Callback):
 
         # In a notebook Keras displays the table as HTML; with a print_fn it would add an empty output.
         how = None if Console().is_jupyter else print
+        narrow = _NARROWEST if shutil.get_terminal_size().columns - 4 < _NARROWEST else None
         for layer in keras_layers(module) if self.max_depth else ():
             if isinstance(layer, keras.Model):
-                layer.summary(print_fn=how, expand_nested=self.max_depth != 1)
+                layer.summary(line_length=narrow, print_fn=how, expand_nested=self.max_depth != 1)
             else:
                 # A layer that no step uses is not built, and Keras cannot count its parameters.
                 count = f"{layer.count_params():,} parameters" if layer.built else "not used in a step"

@@ -293,6 +293,22 @@ def test_model_summary(capsys):
     assert "unused (Dense): not used in a step" in printed
 
 
+@pytest.mark.parametrize("columns", [1, 20, 27])
+def test_model_summary_on_a_narrow_terminal(capsys, monkeypatch, columns):
+    """Keras refuses to print one of four columns there."""
+    import keras
+
+    class Branched(BoringModule):
+        def __init__(self):
+            super().__init__()
+            x = keras.Input((4,))
+            self.model = keras.Model(x, keras.layers.add([keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)]))
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    quiet_trainer(callbacks=ModelSummary()).fit(Branched(), boring_batches(1))
+    assert "Totalparams:20" in "".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(("max_depth", "shown"), [(0, 0), (1, 1), (2, 2), (-1, 2)])
 def test_model_summary_depth(capsys, max_depth, shown):
     import keras
