@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,29 @@ import numpy as np
 _WORDS = 2000  # the most frequent
 
 
-def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_names: Sequence[str]) -> None:
-    """Write the vectors of the most frequent words and of the genres (the last dense layer's) for the Projector."""
+def write_projector(
+    folder: Path,
+    model: Any,
+    vocabulary: Sequence[str],
+    genre_names: Sequence[str],
+    to_host: Callable[[Any], np.ndarray],
+) -> None:
+    """Write the vectors of the most frequent words and of the genres (the last dense layer's) for the Projector.
+
+    ``to_host`` is the engine's.
+    """
     import keras
+    from keras import ops
 
     vectors: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
     embedding = next((layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)), None)
     if embedding is not None and len(vocabulary) > 2:
         known = min(len(vocabulary), embedding.embeddings.shape[0], _WORDS + 2)
-        array = keras.ops.convert_to_numpy(embedding.embeddings)[2:known]  # without padding and unknown
+        array = to_host(ops.copy(embedding.embeddings))[2:known]  # without padding and unknown
         vectors["words"] = array, vocabulary[2:known]
     last = next((layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense)), None)
     if last is not None and last.units == len(genre_names):  # kgenre's own networks have an activation after it
-        vectors["genres"] = keras.ops.convert_to_numpy(last.kernel).T, genre_names
+        vectors["genres"] = to_host(ops.copy(last.kernel)).T, genre_names
     if not vectors:
         return
     config = []

@@ -101,7 +101,8 @@ class TensorBoardViews(Callback):
             self._write(trainer, module, evaluation, self._left_out)
         if _loggers(trainer) and trainer.run_dir is not None and model is not None:
             vocabulary = getattr(trainer.datamodule, "vocabulary", [])
-            write_projector(trainer.run_dir, model, vocabulary, getattr(module, "genre_names", ()))
+            genre_names = getattr(module, "genre_names", ())
+            write_projector(trainer.run_dir, model, vocabulary, genre_names, trainer.engine.to_host)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of validations so far, so that a resumed run keeps its schedule."""

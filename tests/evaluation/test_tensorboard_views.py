@@ -217,3 +217,20 @@ def test_panel_of_a_film_without_genres():
     below = [np.asarray(picture)[207:222] for picture in pictures]
     assert (below[0] < 255).any()
     assert not np.array_equal(*below)
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")  # for users who set PYTHONWARNINGS=error
+def test_projector_holds_the_vectors_of_words_and_genres(tmp_path):
+    def network(genres, vocabulary_size):
+        tokens = keras.Input((None,), name="overview")
+        x = layers.GlobalAveragePooling1D()(layers.Embedding(vocabulary_size, 3, name="Words")(tokens))
+        return keras.Model(tokens, layers.Dense(genres, activation="sigmoid", name="Genres")(x))
+
+    films = make_sample_films(tmp_path / "films", n=60)
+    data, module = FilmData(films, posters=False, batch_size=16), GenreClassifier(network)
+    trainer = kgenre.Trainer(max_epochs=1, enable_progress_bar=False, default_root_dir=tmp_path)
+    trainer.fit(module, datamodule=data)
+    words, genres = (np.loadtxt(trainer.run_dir / f"projector_{name}.tsv") for name in ("words", "genres"))
+    expected = [trainer.engine.get_variable(module.model.get_layer(name).weights[0]) for name in ("Words", "Genres")]
+    np.testing.assert_allclose(words, expected[0][2:][: len(words)], rtol=1e-3)
+    np.testing.assert_allclose(genres, expected[1].T, rtol=1e-3)
