@@ -166,9 +166,13 @@ def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
     period: dict[str, Any] = {"arm": None, "begun": 0.0}
 
     class Sometimes(ModelCheckpoint):
-        def _save(self, trainer: Any) -> None:
-            if period["arm"] == ("sync" if self._writer is None else "async"):
-                super()._save(trainer)
+        def __init__(self, arm: str) -> None:
+            super().__init__(monitor=None, every_n_epochs=1, async_save=arm == "async", filename=f"{arm}-{{step}}")
+            self.arm = arm
+
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            if period["arm"] == self.arm:
+                super().on_train_epoch_end(trainer, module)
 
     class Clock(Callback):
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
@@ -179,11 +183,8 @@ def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
             period["arm"], period["begun"] = arms[len(seconds) % len(arms)], time.perf_counter()
 
     steps = work["steps"]
-    savers = [
-        Sometimes(monitor=None, every_n_epochs=1, async_save=in_background, filename=f"{in_background}-{{step}}")
-        for in_background in (False, True)
-    ]
-    trainer = kgenre_trainer(Path(work["folder"]), [Clock(), *savers], max_epochs=2 + len(arms) * work["rounds"])
+    callbacks = [Clock(), Sometimes("sync"), Sometimes("async")]
+    trainer = kgenre_trainer(Path(work["folder"]), callbacks, max_epochs=2 + len(arms) * work["rounds"])
     trainer.fit(kgenre_module(), batches(steps, work["batch_size"], work["length"]))
     counted = seconds[: len(arms) * work["rounds"]]
     yield {arm: [t for name, t in counted if name == arm] for arm in arms} | {
