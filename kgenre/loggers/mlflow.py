@@ -23,6 +23,7 @@ _log = logging.getLogger("kgenre")
 _STATUS = {"success": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _LONGEST = 6000  # characters of a parameter's value
 _LONGEST_NAME = 250
+_LONGEST_PICTURE_NAME = 150  # MLflow makes it part of a file's name, with a hundred more characters
 _MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
 
 
@@ -131,7 +132,7 @@ class MLFlowLogger(ServiceLogger):
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from PIL import Image
 
-        key = _allowed(name, re.ASCII)  # stricter for pictures
+        key = _allowed(name, re.ASCII)[:_LONGEST_PICTURE_NAME]  # stricter for pictures
         self._send("log_image", Image.open(io.BytesIO(png_of(name, image))), key=key, step=step)
 
     def finalize(self, status: str) -> None:
