@@ -32,7 +32,7 @@ STEPS = {
 }
 _COMPILED = (*STEPS.values(), "configure_gradients")
 
-Division = tuple[bool, ...]  # of the variables and layers, into trainable and others
+Division = tuple[tuple[int, bool], ...]  # ids of variables and layers, and whether each is trainable
 # Engines keep the steps compiled for so many: hooks may alternate between two networks by freezing the other one.
 KEPT_DIVISIONS = 4
 MANY_SHAPES = 16
@@ -75,6 +75,11 @@ class BuiltModule:
         return {stage: specs_as_json(batch) for stage, batch in self.first_batches.items()}
 
     @property
+    def all_variables(self) -> dict[str, keras.Variable]:
+        """The variables of the module and the optimizers: what `Engine.state_dict` has the values of."""
+        return self.variables | self.optimizer_variables
+
+    @property
     def trainable(self) -> dict[str, keras.Variable]:
         """The variables that currently receive gradients (a hook may freeze some)."""
         return {name: variable for name, variable in self.variables.items() if variable.trainable}
@@ -82,7 +87,7 @@ class BuiltModule:
     @property
     def division(self) -> Division:
         """Which variables are trainable now, and which BatchNormalizations: frozen ones use their moving averages."""
-        return tuple(part.trainable for part in (*self.variables.values(), *self.normalizations))
+        return tuple((id(part), part.trainable) for part in (*self.variables.values(), *self.normalizations))
 
     @property
     def read(self) -> ReadValues:
@@ -119,7 +124,7 @@ class BuiltModule:
     @property
     def known(self) -> set[int]:
         """Ids of the variables that a step may use."""
-        return {id(variable) for variable in (*self.variables.values(), *self.optimizer_variables.values())}
+        return set(map(id, self.all_variables.values()))
 
     def step(self, stage: str) -> Callable[..., Any]:
         """The user's step method for a stage."""

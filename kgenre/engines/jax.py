@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +12,6 @@ import jax
 import keras
 import numpy as np
 
-from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.built_module import KEPT_DIVISIONS, Division
 from kgenre.engines.jax_compiler_options import compiler_options
 from kgenre.engines.jax_placement import Placement
@@ -22,7 +21,7 @@ from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope, weight_penalty
-from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.engines.weight_update import apply_gradients, process_gradients
 from kgenre.kernels.divided_batch import divided_batch
 from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
@@ -36,43 +35,16 @@ class JaxEngine(ArrayState):
     name = "jax"
 
     def __init__(self, options: StepOptions) -> None:
-        self.options = options
+        super().__init__(options)
         self._placement = Placement(options.devices) if options.devices else None
-        self.traces: Counter[str] = Counter()
         self._stages: dict[str, State] = {}  # evaluations' sums and batch indices; training's are in `_state`
         self._state: State = {}
+        self._compiled: dict[Division, tuple[Any, ...]] = {}
         self._enqueued = 0
         self._waited_for: jax.Array | None = None
 
-    # --- building -----------------------------------------------------------------------------------------------
-
-    def build(
-        self,
-        module: Any,
-        optimizers: Mapping[str, keras.optimizers.Optimizer],
-        batches: Mapping[str, Any],
-        parts: Sequence[StepPart] = (),
-    ) -> None:
-        self.built = build_module(module, optimizers, batches, self.options, parts)
-        self._optimizer_variables = list(self.built.optimizer_variables.values())
-        self._compiled: dict[Division, tuple[Any, ...]] = {}
-        self._compile()
-        for stage in batches:
-            self.start_epoch(stage)
-
-    def add_stage(self, stage: str, batch: Any) -> None:
-        if stage not in self.built.entries:
-            self.sync()
-            variables = list(self.built.variables)
-            build_stage(self.built, stage, batch)
-            if list(self.built.variables) != variables:
-                self._compiled.clear()
-                self._compile()
-            self.start_epoch(stage)
-
-    def _compile(self) -> None:
-        """Split the variables into trainable and others, and create the compiled functions of this division."""
-        self._divide()
+    def _divide(self) -> None:
+        super()._divide()
         if self._division not in self._compiled:
             if len(self._compiled) == KEPT_DIVISIONS:
                 self._compiled.clear()
@@ -87,9 +59,6 @@ class JaxEngine(ArrayState):
     def _jit(self, step: Any, trains: bool, **arguments: Any) -> Any:
         # JAX shares traces between equal functions, as a bound method is of itself, but a trace is for one division.
         return jax.jit(functools.partial(step), compiler_options=compiler_options(self.options, trains), **arguments)
-
-    def jit_compile(self, wanted: bool) -> None:
-        """There is no choice: JAX always compiles."""
 
     # --- steps --------------------------------------------------------------------------------------------------
 

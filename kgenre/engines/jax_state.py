@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import keras
 import numpy as np
 
-from kgenre.engines.built_module import BuiltModule, as_saved
+from kgenre.engines.base_engine import BaseEngine
+from kgenre.engines.built_module import as_saved
 from kgenre.engines.jax_placement import Placement
-from kgenre.engines.step_options import StepOptions
 
 State = dict[str, Any]
 _log = logging.getLogger("kgenre")
 _LARGE = 2**20  # bytes
 
 
-class ArrayState(ABC):
+class ArrayState(BaseEngine):
     """See `kgenre.engines.engine.Engine`.
 
     The state is a dict of lists of arrays. They are copies of the Keras variables' values, because each step donates
@@ -28,26 +27,15 @@ class ArrayState(ABC):
     are up to date after `sync`; `pull` takes over what was assigned to them since.
     """
 
-    built: BuiltModule
-    options: StepOptions
-    has_lost_steps = False
     _placement: Placement | None
     _state: State  # "trainable", "others", "optimizer": arrays; "sums", "batch_idx", "accumulated": see the engine
-    _optimizer_variables: list[keras.Variable]
-
-    @abstractmethod
-    def _compile(self) -> None:
-        """Create the compiled functions, and call `_divide`."""
-
-    @abstractmethod
-    def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None: ...
 
     def _divide(self) -> None:
         """Split the variables into trainable and others, and copy their values into the state."""
+        super()._divide()
         variables = list(self.built.variables.values())
-        self._trainable = [v for v in variables if v.trainable]
         self._others = [v for v in variables if not v.trainable]
-        self._division = self.built.division
+        self._optimizer_variables = list(self.built.optimizer_variables.values())
         # Positions of the variables that batch hooks may read: the module's, and the counts that schedules depend on.
         counts = {id(optimizer.iterations) for optimizer in self.built.optimizers}
         self._shown = [i for i, v in enumerate(self._all_variables()) if i < len(variables) or id(v) in counts]
@@ -127,7 +115,7 @@ class ArrayState(ABC):
             for variable, new, value in zip(self._all_variables(), changed, self._values(), strict=True):
                 if not new:
                     variable.assign(self._from_state(value))
-            self._compile()
+            self._divide()
             return
         if not any(changed):
             return
@@ -146,7 +134,7 @@ class ArrayState(ABC):
         )
         self.has_lost_steps = True
         self._state = {}
-        self._compile()
+        self._divide()
         self.start_epoch("train")
 
     def _current(self) -> list[Any]:
@@ -170,17 +158,7 @@ class ArrayState(ABC):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         values = dict(zip(map(id, self._all_variables()), jax.device_get(self._current()), strict=True))
-        named = self.built.variables | self.built.optimizer_variables
-        return {name: as_saved(values[id(variable)]) for name, variable in named.items()}
-
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.sync()
-        self.has_lost_steps = False
-        named = self.built.variables | self.built.optimizer_variables
-        for name, array in arrays.items():
-            if name in named:
-                named[name].assign(array)
-        self.pull()
+        return {name: as_saved(values[id(variable)]) for name, variable in self.built.all_variables.items()}
 
 
 def _copy(value: Any) -> jax.Array:

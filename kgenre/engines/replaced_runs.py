@@ -31,5 +31,5 @@ def remember(engine: Engine) -> None:
 
 def _numbers(engine: Engine) -> int:
     built = getattr(engine, "built", None)  # missing if `build` failed
-    variables = [] if built is None else [*built.variables.values(), *built.optimizer_variables.values()]
-    return sum(math.prod(variable.shape) for variable in variables)
+    variables = {} if built is None else built.all_variables
+    return sum(math.prod(variable.shape) for variable in variables.values())

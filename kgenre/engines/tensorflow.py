@@ -4,135 +4,85 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kgenre.engines.build_module import build_module, build_stage
+from kgenre.engines.base_engine import BaseEngine
 from kgenre.engines.built_module import KEPT_DIVISIONS, Division, as_saved
 from kgenre.engines.step_error import StepError, XlaError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, weight_penalty
-from kgenre.engines.variable_state import VariableState
-from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.engines.weight_update import apply_gradients, process_gradients
 from kgenre.kernels.read_at_once import read_at_once
 
 
-class TensorFlowEngine(VariableState):
+class TensorFlowEngine(BaseEngine):
     """See `kgenre.engines.engine.Engine`. The Keras variables hold `tf.Variable`s."""
 
     name = "tensorflow"
 
     def __init__(self, options: StepOptions) -> None:
-        self.options = options
-        self.traces: Counter[str] = Counter()
-        self._jit_compile = bool(options.jit_compile)
+        super().__init__(options)
+        self._jit_compile = options.jit_compile
+        self._compiled: dict[tuple[bool, Division], dict[Any, Any]] = {}  # by XLA or not, and division
+        self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
+        self._batch_idx: dict[str, tf.Variable] = {}
+        self._totals: dict[int, tf.Variable] = {}  # by id of the variable whose gradients are accumulated
+        self._count = tf.Variable(0.0, trainable=False)
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def build(
-        self,
-        module: Any,
-        optimizers: Mapping[str, keras.optimizers.Optimizer],
-        batches: Mapping[str, Any],
-        parts: Sequence[StepPart] = (),
-    ) -> None:
-        self.built = build_module(module, optimizers, batches, self.options, parts)
+    def _divide(self) -> None:
+        super()._divide()
         for optimizer in self.built.optimizers:
             # Keras sums gradients over the replicas, of which there is one, through a custom gradient. TensorFlow keeps
             # each custom gradient for good, and with it the step's graph.
             optimizer._all_reduce_sum_gradients = _as_they_are
-        self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
-        self._batch_idx: dict[str, tf.Variable] = {}
-        for stage in batches:
-            self._make_sums(stage)
-        self._compiled_steps: dict[tuple[bool, Division], tuple[Any, ...]] = {}  # by XLA or not, and division
-        self._compile()
-
-    def add_stage(self, stage: str, batch: Any) -> None:
-        if stage not in self.built.entries:
-            variables = list(self.built.variables)
-            build_stage(self.built, stage, batch)
-            self._make_sums(stage)
-            if list(self.built.variables) != variables:
-                self._compiled_steps.clear()
-                self._compile()
-            else:
-                self._eval[stage] = self._compiled_eval(stage)
-                self._compiled_steps = {self._way: self._compiled_steps[self._way]}  # others lack the stage
-
-    def _make_sums(self, stage: str) -> None:
-        totals, weights = initial_sums(self.built.entries[stage])
-        self._sums[stage] = (tf.Variable(_float32(totals)), tf.Variable(_float32(weights)))
-        self._batch_idx[stage] = tf.Variable(0, dtype="int32")
-
-    def _compile(self) -> None:
-        self._trainable = list(self.built.trainable.values())
-        self._division = self.built.division
+        if self.options.accumulate_grad_batches > 1:
+            for variable in self._trainable:
+                if id(variable) not in self._totals:
+                    self._totals[id(variable)] = tf.Variable(tf.zeros_like(variable.value), trainable=False)
+            self._accumulated = [self._totals[id(variable)] for variable in self._trainable]
+            for total in (*self._accumulated, self._count):
+                total.assign(tf.zeros_like(total))
         self.jit_compile(self._jit_compile)
-        for variable in (*self._accumulated, self._count):
-            variable.assign(tf.zeros_like(variable))
 
     def jit_compile(self, wanted: bool) -> None:
         self._jit_compile = wanted
-        self._way = wanted, self._division
-        if self._way not in self._compiled_steps:
-            if len(self._compiled_steps) == KEPT_DIVISIONS:
-                self._compiled_steps.clear()
-            accumulated = self._trainable if self.options.accumulate_grad_batches > 1 else []
-            self._compiled_steps[self._way] = (
-                {update: self._compiled_train(update) for update in (True, False)},
-                {update: self._compiled_several(update) for update in (True, False)},
-                {stage: self._compiled_eval(stage) for stage in self.built.entries if stage != "train"},
-                [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in accumulated],
-                tf.Variable(0.0, trainable=False),
-            )
-        kept = self._compiled_steps[self._way]
-        self._train, self._train_several, self._eval, self._accumulated, self._count = kept
-
-    def _compiled_train(self, update: bool) -> Any:
-        return self._compiled(lambda batch: self._traced_train(batch, update))
-
-    def _compiled_several(self, update: bool) -> Any:
-        return self._compiled(lambda stacked, count: self._traced_several(stacked, count, update))
-
-    def _compiled_eval(self, stage: str) -> Any:
-        return self._compiled(lambda batch: self._traced_eval(stage, batch))
-
-    def _compiled(self, step: Any) -> Any:
-        # No AutoGraph: a Python `if` on a tensor works on no other backend, and AutoGraph's errors are hard to read.
-        return CompiledStep(tf.function(step, jit_compile=self._jit_compile, autograph=False))
+        way = wanted, self._division
+        if way not in self._compiled and len(self._compiled) == KEPT_DIVISIONS:
+            self._compiled.clear()
+        self._programs = self._compiled.setdefault(way, {})
 
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        return self._stepped(self._train[update], batch)
+        return self._run(self._traced_train, update, batch)
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
         # Padded to `size`; the number of real batches is passed at run time, so that one compiled function is enough.
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
         stacked = keras.tree.map_structure(_stacked, *padded)
-        return self._stepped(self._train_several[update], stacked, tf.constant(len(batches)))
+        return self._run(self._traced_several, update, stacked, tf.constant(len(batches)))
 
     def why_single_steps(self, batch: Any) -> str | None:
         if tf.config.list_logical_devices("GPU"):
             return None
-        (batch,) = self.prefetch([batch])
-        operations = self._train[True].concrete_function(batch).graph.get_operations()
+        operations = self._program(self._traced_train, True, *self.prefetch([batch])).graph.get_operations()
         return CONVOLUTIONS if any("Conv" in operation.type for operation in operations) else None
 
     def eval_step(self, stage: str, batch: Any) -> Any:
-        return self._stepped(self._eval[stage], batch)
+        return self._run(self._traced_eval, stage, batch)
 
-    @staticmethod
-    def _stepped(step: CompiledStep, *arguments: Any) -> Any:
+    def _run(self, step: Callable[..., Any], kind: bool | str, *arguments: Any) -> Any:
         try:
-            return step(*arguments)
+            return self._program(step, kind, *arguments)(*arguments)
         except ValueError as error:
             if "out of scope" in str(error):
                 raise StepError(ASSIGNED_IN_BRANCH) from error
@@ -144,7 +94,21 @@ class TensorFlowEngine(VariableState):
             why = f"{unknown[1]} is not supported" if unknown else str(error).splitlines()[0].rstrip(".")
             raise XlaError(f"jit_compile=True: XLA cannot compile this step ({why}). Set jit_compile=False.") from error
 
-    def _traced_train(self, batch: Any, update: bool) -> tuple[dict[str, Any], Any]:
+    def _program(self, step: Callable[..., Any], kind: bool | str, *arguments: Any) -> Any:
+        """``step(kind, ...)`` compiled for arguments of this structure and these shapes and dtypes.
+
+        Called directly, a concrete function has half the Python overhead of its `tf.function`.
+        """
+        leaves = keras.tree.flatten_with_path(arguments)
+        key = (step.__name__, kind, *((path, *leaf.shape, leaf.dtype) for path, leaf in leaves))
+        program = self._programs.get(key)
+        if program is None:
+            # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
+            function = tf.function(partial(step, kind), jit_compile=self._jit_compile, autograph=False)
+            program = self._programs[key] = function.get_concrete_function(*arguments)
+        return program
+
+    def _traced_train(self, update: bool, batch: Any) -> tuple[dict[str, Any], Any]:
         self.traces["train"] += 1
         self.built.check_optimized()
         variables = [v.value for v in self._trainable]
@@ -180,10 +144,10 @@ class TensorFlowEngine(VariableState):
     def _scaled(self, loss: Any) -> Any:
         return loss if loss is None or self.built.loss_scale is None else self.built.loss_scale.scaled(loss)
 
-    def _traced_several(self, stacked: Any, count: Any, update: bool) -> Any:
+    def _traced_several(self, update: bool, stacked: Any, count: Any) -> Any:
         def body(i: Any, _: Any) -> tuple[Any, Any]:
             batch = keras.tree.map_structure(lambda rows: rows[i], stacked)
-            return i + 1, self._traced_train(batch, update)[1]
+            return i + 1, self._traced_train(update, batch)[1]
 
         values = tf.zeros((2, len(self.built.entries["train"])))
         return tf.while_loop(lambda i, _: i < count, body, (0, values), parallel_iterations=1)[1]
@@ -243,8 +207,12 @@ class TensorFlowEngine(VariableState):
         return logged
 
     def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
-        for variable, value in zip(self._sums[stage], initial_sums(self.built.entries[stage], saved), strict=True):
-            variable.assign(_float32(value))
+        totals, weights = (np.array(sums, "float32") for sums in initial_sums(self.built.entries[stage], saved))
+        if stage not in self._sums:
+            self._sums[stage] = (tf.Variable(totals), tf.Variable(weights))
+            self._batch_idx[stage] = tf.Variable(0, dtype="int32")
+        for variable, sums in zip(self._sums[stage], (totals, weights), strict=True):
+            variable.assign(sums)
         self._batch_idx[stage].assign(first_batch)
         if self.options.accumulate_grad_batches > 1 and (added := self.built.saved_gradients(saved)):
             for total, gradient in zip(self._accumulated, added[1:], strict=True):
@@ -253,18 +221,13 @@ class TensorFlowEngine(VariableState):
 
     # --- state --------------------------------------------------------------------------------------------------
 
-    def pull(self) -> None:
-        if self.built.division != self._division:
-            self._compile()
-
     @staticmethod
     def _numpy(tensor: Any) -> np.ndarray:
         # Keras's conversion of a tf.Variable would make NumPy warn.
         return tensor.numpy() if isinstance(tensor, tf.Variable) else keras.ops.convert_to_numpy(tensor)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        named = self.built.variables | self.built.optimizer_variables
-        return {name: as_saved(_array(variable)) for name, variable in named.items()}
+        return {name: as_saved(_array(variable)) for name, variable in self.built.all_variables.items()}
 
     # --- input --------------------------------------------------------------------------------------------------
 
@@ -294,25 +257,6 @@ def _array(variable: keras.Variable) -> np.ndarray:
     return value.numpy() if value.dtype == tf.bfloat16 else np.asarray(memoryview(value))
 
 
-class CompiledStep:
-    """A `tf.function` called through its concrete function for such batches, which halves the Python overhead."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self.concrete: dict[Any, Any] = {}
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.concrete_function(*arguments)(*arguments)
-
-    def concrete_function(self, *arguments: Any) -> Any:
-        """The concrete function for arguments of this structure and these shapes and dtypes."""
-        key = tuple((path, *leaf.shape, leaf.dtype) for path, leaf in keras.tree.flatten_with_path(arguments))
-        concrete = self.concrete.get(key)
-        if concrete is None:
-            concrete = self.concrete[key] = self.function.get_concrete_function(*arguments)
-        return concrete
-
-
 def _copied(array: Any) -> tf.Tensor | np.ndarray:
     return array if isinstance(array, tf.Tensor) else np.array(array)
 
@@ -329,7 +273,3 @@ def _tensor(array: Any) -> tf.Tensor:
 
 def _as_they_are(gradients_and_variables: Any) -> Any:
     return gradients_and_variables
-
-
-def _float32(values: list[float]) -> np.ndarray:
-    return np.asarray(values, "float32")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,15 +11,14 @@ import numpy as np
 import torch
 from keras import ops
 
-from kgenre.engines.build_module import build_module, build_stage
+from kgenre.engines.base_engine import BaseEngine
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import weight_penalty
-from kgenre.engines.variable_state import VariableState
-from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.engines.weight_update import apply_gradients, process_gradients
 
 
-class TorchEngine(VariableState):
+class TorchEngine(BaseEngine):
     """See `kgenre.engines.engine.Engine`. The Keras variables hold the tensors.
 
     Nothing is compiled, so nothing is traced. A step still runs in the same scope as on the other backends: its
@@ -30,39 +28,16 @@ class TorchEngine(VariableState):
     name = "torch"
 
     def __init__(self, options: StepOptions) -> None:
-        self.options = options
-        self.traces: Counter[str] = Counter()
+        super().__init__(options)
         self._sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._batch_idx: dict[str, torch.Tensor] = {}
         self._device = ops.zeros(()).device  # where Keras creates tensors
 
-    # --- building -----------------------------------------------------------------------------------------------
-
-    def build(
-        self,
-        module: Any,
-        optimizers: Mapping[str, keras.optimizers.Optimizer],
-        batches: Mapping[str, Any],
-        parts: Sequence[StepPart] = (),
-    ) -> None:
-        self.built = build_module(module, optimizers, batches, self.options, parts)
-        if self.options.devices:  # layers created before the Trainer may be on another device
-            for variable in (*self.built.variables.values(), *self.built.optimizer_variables.values()):
-                variable.value.data = variable.value.data.to(self._device)
-        self._divide()
-        for stage in batches:
-            self.start_epoch(stage)
-
-    def add_stage(self, stage: str, batch: Any) -> None:
-        if stage not in self.built.entries:
-            build_stage(self.built, stage, batch)
-            self.pull()
-            self.start_epoch(stage)
-
     def _divide(self) -> None:
-        """Find the trainable variables."""
-        self._division = self.built.division
-        self._trainable = list(self.built.trainable.values())
+        super()._divide()
+        if self.options.devices:  # layers created before the Trainer may be on another device
+            for variable in self.built.all_variables.values():
+                variable.value.data = variable.value.data.to(self._device)
         self._is_checked = False  # `train_step` checks: evaluations may add variables without an optimizer
         if self.options.accumulate_grad_batches > 1:
             self._accumulated = [torch.zeros_like(v.value, requires_grad=False) for v in self._trainable]
@@ -105,9 +80,6 @@ class TorchEngine(VariableState):
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
         return [self.train_step(batch, update)[1] for batch in batches][-1]
-
-    def jit_compile(self, wanted: bool) -> None:
-        """There is no choice: nothing is compiled."""
 
     def _gradients(self, loss: torch.Tensor, is_reached: bool) -> Sequence[torch.Tensor]:
         if not is_reached:
@@ -159,10 +131,6 @@ class TorchEngine(VariableState):
             self._count = int(added[0])
 
     # --- state --------------------------------------------------------------------------------------------------
-
-    def pull(self) -> None:
-        if self.built.division != self._division:
-            self._divide()
 
     @staticmethod
     def _numpy(tensor: Any) -> np.ndarray:

@@ -41,7 +41,8 @@ def fitted(ckpt_path=None, **arguments):
 
 def is_xla(trainer):
     """Whether the engine's training step really is compiled with XLA."""
-    return trainer.engine._train[True].function._jit_compile
+    programs = trainer.engine._programs.values()
+    return any(program.function_def.attr["_XlaMustCompile"].b for program in programs)
 
 
 def same_weights(a, b):
