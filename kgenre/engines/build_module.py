@@ -14,7 +14,6 @@ from kgenre.engines.initial_weights import orthogonal_in_float32
 from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import keras_layers, named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
-from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import StepResult, check_known
@@ -42,8 +41,7 @@ def build_module(
         parts: compiled into each update, after the optimizers.
 
     Raises:
-        StepError: a step does something that cannot be compiled, the loss depends on no trainable variable, or a batch
-            contains something that is not a number.
+        StepError: a step does something that cannot be compiled, or a batch contains something that is not a number.
         ValueError: there is nothing to train, a trainable variable is not a float, a variable has no optimizer or an
             optimizer no variables, an optimizer was built for other variables, or several sources of an evaluation log
             the same name.
@@ -73,7 +71,6 @@ def build_module(
     for result in results.values():
         _check_used(built, result)
     if optimizers and "train" in results:
-        _check_loss(built, results["train"])
         _warn_of_trained_state(built, results["train"])
     return built
 
@@ -120,14 +117,6 @@ def _find_parts(built: BuiltModule) -> None:
     built.variables = named_variables(built.module)
     layers = [layer for outer in keras_layers(built.module) for layer in outer._flatten_layers()]
     built.normalizations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-
-
-def _check_loss(built: BuiltModule, result: StepResult) -> None:
-    if result.loss is not None and built.optimized.isdisjoint(map(id, result.used)):
-        raise StepError(
-            "training_step returned a loss that depends on no trainable variable of "
-            f"{type(built.module).__name__}, so nothing would be trained. Compute it from the model's outputs."
-        )
 
 
 def _warn_of_trained_state(built: BuiltModule, result: StepResult) -> None:

@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Number
 from types import CodeType
 from typing import Any
 
@@ -116,9 +115,9 @@ class BuiltModule:
         if self.trainable:
             raise StepError(
                 "training_step returned a loss from which no gradient reaches a trainable variable of "
-                f"{type(self.module).__name__}, so nothing would be trained. Look in the step for "
-                "keras.ops.stop_gradient, and for operations without a gradient (argmax, round, comparisons, casts to "
-                "integers) between the model's outputs and the loss."
+                f"{type(self.module).__name__}, so nothing would be trained. Compute it from the model's outputs with "
+                "keras.ops, and look in the step for keras.ops.stop_gradient and for operations without a gradient "
+                "(argmax, round, comparisons, casts to integers)."
             )
 
     @property
@@ -140,7 +139,7 @@ class BuiltModule:
             self._note_shapes(stage, arguments[0])
         _, slash, source = stage.partition("/")
         with self.warnings.once(step):
-            result = run_step(
+            return run_step(
                 step,
                 (*arguments, int(source)) if slash else arguments,
                 module=self.module,
@@ -150,12 +149,6 @@ class BuiltModule:
                 suffix=f"/dataloader_idx_{source}" if slash else "",
                 weight=weight_of(arguments[0], self.first_batches[stage]),
             )
-        if result.loss is not None and isinstance(result.outputs["loss"], Number | np.ndarray):
-            raise StepError(
-                f"training_step returned {result.outputs['loss']!r} as the loss, a number without a gradient, "
-                "so nothing would be trained. Return the tensor that keras.ops computes from the model's outputs."
-            )
-        return result
 
     def _note_shapes(self, stage: str, batch: Any) -> None:
         """Tell the user once if a step is compiled for many shapes of batches: in Lightning they would cost nothing."""
@@ -169,6 +162,10 @@ class BuiltModule:
                 "to a few lengths.",
                 *(STEPS[stage.partition("/")[0]], MANY_SHAPES, ", ".join(map(str, shapes))),
             )
+
+    def scaled(self, loss: Any) -> Any:
+        """The loss to differentiate."""
+        return loss if self.loss_scale is None else self.loss_scale.scaled(loss)
 
     def stack(self, stage: str, recorded: Mapping[str, tuple[Any, Any]]) -> Any:
         """Stack what a step logged into float32 (2, n): values and weights, in the order of ``entries[stage]``.

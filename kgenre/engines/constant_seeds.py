@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,16 +14,13 @@ import keras
 
 
 @contextmanager
-def constant_seeds(enabled: bool) -> Iterator[list[int]]:
-    """Collect the numbers that `keras.random` gets as ``seed`` inside the context, but not from initializers."""
-    found: list[int] = []
-    if not enabled:
-        yield found
-        return
+def warning_of_constant_seeds(step: str) -> Iterator[None]:
+    """Warn of the first number that `keras.random` gets as ``seed`` inside the context, but not from an initializer."""
     from keras.src import backend
 
     # Not what they all call: torch's functions call nothing while a step runs on shapes alone.
     draws = {name: value for name, value in vars(backend.random).items() if _takes_seed(value)}
+    seeds: list[int] = []
 
     def watch(draw: Callable[..., Any]) -> Callable[..., Any]:
         bind = inspect.signature(draw).bind
@@ -31,7 +28,7 @@ def constant_seeds(enabled: bool) -> Iterator[list[int]]:
         def watched(*given: Any, **named: Any) -> Any:
             seed = bind(*given, **named).arguments.get("seed")
             if isinstance(seed, int) and not _is_initializer(sys._getframe(1)):
-                found.append(seed)
+                seeds.append(seed)
             return draw(*given, **named)
 
         return watched
@@ -39,10 +36,16 @@ def constant_seeds(enabled: bool) -> Iterator[list[int]]:
     for name, draw in draws.items():
         setattr(backend.random, name, watch(draw))
     try:
-        yield found
+        yield
     finally:
         for name, draw in draws.items():
             setattr(backend.random, name, draw)
+    if seeds:
+        warnings.warn(
+            f"{step} draws random numbers with seed={seeds[0]}, so every step gets the same ones. Create "
+            "self.seed = keras.random.SeedGenerator(0) in __init__ and pass seed=self.seed.",
+            stacklevel=1,
+        )
 
 
 def _takes_seed(value: Any) -> bool:
@@ -56,13 +59,3 @@ def _is_initializer(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def warn_of_constant_seeds(seeds: Sequence[int], step: str) -> None:
-    """Warn of the first seed that `constant_seeds` found."""
-    if seeds:
-        warnings.warn(
-            f"{step} draws random numbers with seed={seeds[0]}, so every step gets the same ones. Create "
-            "self.seed = keras.random.SeedGenerator(0) in __init__ and pass seed=self.seed.",
-            stacklevel=2,
-        )

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from kgenre.engines.built_module import KEPT_DIVISIONS, Division
+from kgenre.engines.explained_errors import ASSIGNED_IN_BRANCH
 from kgenre.engines.jax_compiler_options import compiler_options
 from kgenre.engines.jax_placement import Placement
 from kgenre.engines.jax_reach import Reach
@@ -20,7 +21,7 @@ from kgenre.engines.jax_state import ArrayState, State
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope, weight_penalty
+from kgenre.engines.traced_step import CONVOLUTIONS, StepScope, weight_penalty
 from kgenre.engines.weight_update import apply_gradients, process_gradients
 from kgenre.kernels.divided_batch import divided_batch
 from kgenre.kernels.jax_platform import platform
@@ -131,10 +132,10 @@ class JaxEngine(ArrayState):
             updates = {id(variable): value for variable, value in result.updates}
             if result.loss is None:
                 return jax.numpy.zeros(()), (updates, {}, result.logs.recorded())
-            loss = self._penalized(result.loss, before | dict(zip(map(id, self._trainable), trainable, strict=True)))
-            # The loss in the outputs includes the weight penalty: it is the value that was minimised.
-            outputs = result.outputs | {"loss": loss}
-            return self._scaled(loss, before), (updates, outputs, result.logs.recorded())
+            with self._scope(before | dict(zip(map(id, self._trainable), trainable, strict=True))):  # not marked
+                loss = result.loss + weight_penalty(self.built.module)
+                scaled = self.built.scaled(loss)
+            return scaled, (updates, result.outputs | {"loss": loss}, result.logs.recorded())
 
         differentiated = jax.value_and_grad(loss_of, has_aux=True)
         with divided_batch(self._placement and self._placement.mesh):
@@ -176,32 +177,25 @@ class JaxEngine(ArrayState):
         values = jax.numpy.zeros((2, len(self.built.entries["train"])), "float32")
         return jax.lax.fori_loop(0, count, body, (state, values))
 
-    def _penalized(self, loss: Any, values: dict[int, Any]) -> Any:
-        with StepScope(self.built.known, [(v, values[id(v)]) for v in self._all_variables()]):
-            penalty = weight_penalty(self.built.module)
-        return loss if penalty is None else loss + penalty
-
-    def _scaled(self, loss: Any, values: dict[int, Any]) -> Any:
-        if self.built.loss_scale is None:
-            return loss
-        with StepScope(None, [(v, values[id(v)]) for v in self._optimizer_variables]):
-            return self.built.loss_scale.scaled(loss)
+    def _scope(self, values: dict[int, Any]) -> StepScope:
+        """A scope in which the variables have these values."""
+        return StepScope(self.built.known, [(v, values[id(v)]) for v in self._all_variables()])
 
     def _update(self, values: dict[int, Any], gradients: list[Any], applies: Any) -> tuple[dict[int, Any], Any]:
         """The values after an update (done only where ``applies``), and what ``configure_gradients`` logged."""
         variables = self._all_variables()
 
-        def in_scope(action: Any, before: list[Any]) -> tuple[Any, list[Any]]:
-            with StepScope(self.built.known, list(zip(variables, before, strict=True))) as scope:
-                return action(), [scope.get_current_value(v) for v in variables]
+        def values_in(scope: StepScope) -> list[Any]:
+            return list(map(scope.get_current_value, variables))
 
-        with StepLogs(training=True) as logs:
-            (gradients, finite), before = in_scope(
-                lambda: process_gradients(self.built, self.options, gradients), [values[id(v)] for v in variables]
-            )
+        with StepLogs(training=True) as logs, self._scope(values) as scope:
+            gradients, finite = process_gradients(self.built, self.options, gradients)
+            before = values_in(scope)
 
         def applied() -> list[Any]:
-            return in_scope(lambda: apply_gradients(self.built, gradients), before)[1]
+            with self._scope(dict(zip(map(id, variables), before, strict=True))) as scope:
+                apply_gradients(self.built, gradients)
+                return values_in(scope)
 
         if finite is not None:
             applies = finite if applies is True else jax.numpy.logical_and(applies, finite)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,18 +20,17 @@ _AMOUNTS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 
 @contextmanager
-def layers_in_wrong_mode(enabled: bool, training_step: bool) -> Iterator[list[keras.Layer]]:
-    """Collect the layers that a step run inside the context calls in the wrong mode.
+def warning_of_wrong_mode(step: str, training_step: bool) -> Iterator[None]:
+    """Warn of the first layer that a step run inside the context calls in the wrong mode.
 
-    In a training step: layers that act only in training, but are never called with training=True, and at least once
-    without ``training``. In any other step: layers that act although they are called without ``training``.
+    In a training step: a layer that acts only in training, but is never called with training=True, and at least once
+    without ``training``. In any other step: a layer that acts although it is called without ``training``.
 
     A layer cannot tell where its ``training`` comes from, so ``Layer.__call__`` is patched meanwhile: for all
     threads, so that one step at a time must run in such a context.
     """
     wrong: dict[int, keras.Layer] = {}
     right: set[int] = set()
-    found: list[keras.Layer] = []
     call = keras.Layer.__call__
     depth, mode, thread = 0, None, threading.get_ident()
 
@@ -53,32 +52,18 @@ def layers_in_wrong_mode(enabled: bool, training_step: bool) -> Iterator[list[ke
         finally:
             depth, mode = depth - 1, outer
 
-    if not enabled:
-        yield found
-        return
     keras.Layer.__call__ = watched
     try:
-        yield found
+        yield
     finally:
         keras.Layer.__call__ = call
-    found += [layer for key, layer in wrong.items() if key not in right]
-
-
-def warn_of_wrong_mode(layers: Sequence[keras.Layer], step: str) -> None:
-    """Warn of the first layer that `layers_in_wrong_mode` found."""
-    if layers and step != "training_step":
+    if found := [layer for key, layer in wrong.items() if key not in right]:
+        wanted, instead, acts = ("True", "False", "evaluation") if training_step else ("False", "True", "training")
         warnings.warn(
-            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=False, so the layer "
-            "behaves as in training. Call the model with self.model(x, training=False), or with training=True if that "
-            "is intended.",
-            stacklevel=2,
-        )
-    elif layers:
-        warnings.warn(
-            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=True, so the layer "
-            "behaves as in evaluation. Call the model with self.model(x, training=True), or with training=False if "
-            "that is intended.",
-            stacklevel=2,
+            f"{step} calls the {type(found[0]).__name__} {found[0].name!r} without training={wanted}, so the layer "
+            f"behaves as in {acts}. Call the model with self.model(x, training={wanted}), or with training={instead} "
+            "if that is intended.",
+            stacklevel=1,
         )
 
 

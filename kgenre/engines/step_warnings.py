@@ -6,9 +6,8 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-
-from kgenre.engines.traced_step import run_step
 
 
 class StepWarnings:
@@ -31,7 +30,7 @@ class StepWarnings:
         written = inspect.unwrap(getattr(step, "__func__", step))
         for warning in caught:
             file, line = warning.filename, warning.lineno
-            if file == run_step.__code__.co_filename and hasattr(written, "__code__"):
+            if Path(file).parent == Path(__file__).parent and hasattr(written, "__code__"):
                 file, line = written.__code__.co_filename, written.__code__.co_firstlineno
             if (str(warning.message), file, line) not in self._said:
                 self._said.add((str(warning.message), file, line))

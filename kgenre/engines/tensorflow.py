@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from kgenre.engines.base_engine import BaseEngine
 from kgenre.engines.built_module import KEPT_DIVISIONS, Division, as_saved
+from kgenre.engines.explained_errors import ASSIGNED_IN_BRANCH
 from kgenre.engines.step_error import StepError, XlaError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, weight_penalty
+from kgenre.engines.traced_step import CONVOLUTIONS, weight_penalty
 from kgenre.engines.weight_update import apply_gradients, process_gradients
 from kgenre.kernels.read_at_once import read_at_once
 
@@ -115,15 +116,19 @@ class TensorFlowEngine(BaseEngine):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             result = self.built.run("train", (batch, self._batch_idx["train"].read_value()))
-            scaled = self._scaled(result.loss)
+            scaled = None if result.loss is None else self.built.scaled(result.loss)
         outputs, recorded, gradients = result.outputs, result.logs.recorded(), []
         if result.loss is not None:
             gradients = tape.gradient(scaled, variables)
             if all(gradient is None for gradient in gradients):
                 self.built.raise_no_gradient()
-            penalty, penalties = self._penalty(variables)
-            outputs = outputs | {"loss": result.loss if penalty is None else result.loss + penalty}
-            gradients = list(map(_gradient, variables, gradients, penalties))
+            # On a separate tape, so as not to hide a loss that reaches no variable.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(variables)
+                penalty = weight_penalty(self.built.module)
+                scaled = self.built.scaled(penalty)
+            outputs = outputs | {"loss": result.loss + penalty}
+            gradients = list(map(_gradient, variables, gradients, tape.gradient(scaled, variables)))
         for variable, value in result.updates:
             variable.assign(value)
         applies: Any = result.loss is not None
@@ -132,17 +137,6 @@ class TensorFlowEngine(BaseEngine):
         if update and applies is not False:
             recorded |= self._update(gradients, applies)
         return outputs, self._add_logs("train", recorded)
-
-    def _penalty(self, variables: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-        """`weight_penalty` and its gradients, on a separate tape so as not to hide a loss that reaches no variable."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            penalty = weight_penalty(self.built.module)
-            scaled = self._scaled(penalty)
-        return penalty, [None] * len(variables) if penalty is None else tape.gradient(scaled, variables)
-
-    def _scaled(self, loss: Any) -> Any:
-        return loss if loss is None or self.built.loss_scale is None else self.built.loss_scale.scaled(loss)
 
     def _traced_several(self, update: bool, stacked: Any, count: Any) -> Any:
         def body(i: Any, _: Any) -> tuple[Any, Any]:

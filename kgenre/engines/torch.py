@@ -52,8 +52,7 @@ class TorchEngine(BaseEngine):
         result = self.built.run("train", (batch, self._batch_idx["train"]))
         outputs, gradients = result.outputs, None
         if result.loss is not None:
-            penalty = weight_penalty(self.built.module)
-            loss = result.loss if penalty is None else result.loss + penalty
+            loss = result.loss + weight_penalty(self.built.module)
             outputs = outputs | {"loss": loss}  # including regularisation: the value that is minimised
             gradients = self._gradients(loss, is_reached=result.loss.requires_grad)
         with torch.no_grad():
@@ -85,11 +84,9 @@ class TorchEngine(BaseEngine):
         if not is_reached:
             self.built.raise_no_gradient()
             return []
-        if self.built.loss_scale is not None:
-            loss = self.built.loss_scale.scaled(loss)
         values = [v.value for v in self._trainable]
         # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
-        return torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
+        return torch.autograd.grad(self.built.scaled(loss), values, allow_unused=True, materialize_grads=True)
 
     def _accumulate(self, gradients: Sequence[torch.Tensor] | None, update: bool) -> Sequence[torch.Tensor] | None:
         """Accumulate; return the mean gradient, or None without an update or if no batch of the group had a loss."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import inspect
 import threading
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from numbers import Number
@@ -21,16 +21,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.engines.constant_seeds import constant_seeds, warn_of_constant_seeds
-from kgenre.engines.layer_modes import layers_in_wrong_mode, warn_of_wrong_mode
-from kgenre.engines.mixed_dtypes import mixed_dtypes
+from kgenre.engines.constant_seeds import warning_of_constant_seeds
+from kgenre.engines.explained_errors import UNSEEDED, explained
+from kgenre.engines.layer_modes import warning_of_wrong_mode
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, read_now
-from kgenre.engines.value_in_python import value_in_python
-from kgenre.engines.variable_as_tensor import variable_as_tensor
-from kgenre.users_code import described, users_lines
 
 _scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
 _ONE_AT_A_TIME = threading.RLock()  # what watches a step while its layers are built patches Keras for all threads
@@ -110,7 +107,7 @@ def check_known(variable: keras.Variable, known: Collection[int]) -> None:
     if id(variable) in known:
         return
     if variable.name == "seed_generator_state":
-        raise StepError(_UNSEEDED)
+        raise StepError(UNSEEDED)
     raise StepError(
         f"A step uses the variable {variable.path!r}, which the module does not hold: a layer or metric created "
         "inside the step starts from scratch each time, one created in a hook of the fit comes too late, and one held "
@@ -118,18 +115,6 @@ def check_known(variable: keras.Variable, known: Collection[int]) -> None:
         "of the module."
     )
 
-
-_UNSEEDED = (
-    "A step draws random numbers without a seed of its own, which a compiled step cannot do. Create "
-    "self.seed = keras.random.SeedGenerator(0) in __init__ and pass seed=self.seed to keras.random."
-)
-
-
-ASSIGNED_IN_BRANCH = (
-    "A step assigns a variable inside keras.ops.cond, while_loop or scan, or logs or keeps a value computed there; it "
-    "cannot leave the branch. Return it, or compute it with keras.ops.where, and assign or log it outside. The same "
-    "holds for a tensor kept inside keras.ops.vectorized_map or kgenre.gradient."
-)
 
 CONVOLUTIONS = "convolutions in a compiled loop are slow on a CPU"  # 30 times slower with XLA
 
@@ -154,16 +139,13 @@ def run_step(
         StepError: the step does something that a compiled step cannot do (see the messages).
     """
     attributes = Attributes.of(module)
-    building = known is None
     for layer in keras_layers(module):
         # Keras identifies a layer's losses by id, and losses of other layers may reuse the ids of the previous step's.
         layer._clear_losses()
     with (
-        _ONE_AT_A_TIME if building else nullcontext(),
+        _watched(step.__name__, training) if known is None else nullcontext(),
         StepLogs(training, suffix, weight) as logs,
         StepScope(known, state_mapping) as scope,
-        layers_in_wrong_mode(building, training) as misused,
-        constant_seeds(building and training) as seeds,
     ):
         # A copy of the batch's containers: steps may take items out of it, ``batch.pop("labels")``.
         returned = keras.tree.map_structure(read_now, _call(step, keras.tree.map_structure(lambda x: x, arguments)))
@@ -174,20 +156,29 @@ def run_step(
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
     attributes.check(module, step.__name__)
-    warn_of_wrong_mode(misused, step.__name__)
-    warn_of_constant_seeds(seeds, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
 
 
+@contextmanager
+def _watched(step: str, training: bool) -> Iterator[None]:
+    """Warn of what is likely a mistake in a step; for its first run, in which layers are built."""
+    with (
+        _ONE_AT_A_TIME,
+        warning_of_wrong_mode(step, training),
+        warning_of_constant_seeds(step) if training else nullcontext(),
+    ):
+        yield
+
+
 def weight_penalty(module: Any) -> Any:
-    """The sum of the weights' regularisation penalties, a float32 scalar; None without regularisers.
+    """The sum of the weights' regularisation penalties, a float32 scalar.
 
     Computed outside the step, whose own loss must reach a weight: a penalty in it would hide that it reaches none.
     """
     # A layer may be held twice: as an attribute, and inside a model.
     weights = {id(weight): weight for layer in keras_layers(module) for weight in layer.trainable_weights}
-    penalties = [ops.cast(w.regularizer(w), "float32") for w in weights.values() if w.regularizer is not None]
-    return sum(penalties) if penalties else None
+    penalties = (w.regularizer(w) for w in weights.values() if w.regularizer is not None)
+    return sum((ops.cast(penalty, "float32") for penalty in penalties), start=ops.zeros(()))
 
 
 def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -196,30 +187,10 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         arguments = arguments if any(p.kind is p.VAR_POSITIONAL for p in takes) else arguments[:1]
     try:
         return step(*arguments)
-    except ValueError as error:
-        if "is accessed from" in str(error):  # TensorFlow: one branch reads what the other assigned
-            raise StepError(ASSIGNED_IN_BRANCH) from error
-        if "seeded random ops" in str(error):  # Keras's message under JAX; elsewhere the scope detects it
-            raise StepError(_UNSEEDED) from error
-        if "create a variable while in a stateless scope" in str(error):
-            raise StepError(_created_variable(error, step.__name__)) from error
-        if (message := variable_as_tensor(error, step.__name__)) is not None:
-            raise StepError(message) from error
-        raise
-    except (TypeError, IndexError, NotImplementedError, AttributeError) as error:
-        explained = (explain(error, step.__name__) for explain in (value_in_python, mixed_dtypes, variable_as_tensor))
-        if (message := next(filter(None, explained), None)) is None:
+    except (TypeError, ValueError, IndexError, NotImplementedError, AttributeError) as error:
+        if (message := explained(error, step.__name__)) is None:
             raise
         raise StepError(message) from error
-
-
-def _created_variable(error: ValueError, step: str) -> str:
-    lines = users_lines(error.__traceback__)
-    return (
-        f"{step} creates a variable{f' at {described(lines[-1])}' if lines else ''}, which a compiled step cannot do. "
-        "Create it in __init__ or configure_model; if a layer creates it when first called (states of a stateful RNN), "
-        "call layer.build(shape) there, or begin the model with keras.Input(batch_shape=shape)."
-    )
 
 
 def _check_outputs(outputs: Any, step: str) -> None:

@@ -94,21 +94,21 @@ def test_value_first_logged_after_the_first_batch_is_rejected():
 
 
 @pytest.mark.parametrize(
-    ("loss", "message"),
+    "loss",
     [
-        (lambda m, b: 0.5, "returned 0.5 as the loss, a number without a gradient"),
-        (lambda m, b: {"loss": np.float32(0.5), "error": m.error(b)}, r"returned np.float32\(0.5\) as the loss"),
-        (lambda m, b: ops.mean(b["x"]), "depends on no trainable variable of Constant"),
-        (lambda m, b: ops.stop_gradient(m.error(b)), "from which no gradient reaches a trainable variable of Constant"),
-        (lambda m, b: {"loss": ops.mean(m.model(b["x"]) > 0)}, "from which no gradient reaches .* comparisons"),
+        lambda m, b: 0.5,
+        lambda m, b: {"loss": np.float32(0.5), "error": m.error(b)},
+        lambda m, b: ops.mean(b["x"]),
+        lambda m, b: ops.stop_gradient(m.error(b)),
+        lambda m, b: {"loss": ops.mean(m.model(b["x"]) > 0)},
     ],
 )
-def test_loss_that_trains_nothing_is_rejected(loss, message):
+def test_loss_that_trains_nothing_is_rejected(loss):
     class Constant(BoringModule):
         def training_step(self, batch, batch_idx):
             return loss(self, batch)
 
-    with pytest.raises(StepError, match=message):
+    with pytest.raises(StepError, match=r"no gradient reaches a trainable variable of Constant.*keras.ops.*compar"):
         quiet_trainer().fit(Constant(), boring_batches(1))
 
 

@@ -1,0 +1,106 @@
+"""Explains errors of code that a compiled step cannot run: which line of the user's, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+
+from kgenre.users_code import described, users_lines
+
+ASSIGNED_IN_BRANCH = (
+    "A step assigns a variable inside keras.ops.cond, while_loop or scan, or logs or keeps a value computed there; it "
+    "cannot leave the branch. Return it, or compute it with keras.ops.where, and assign or log it outside. The same "
+    "holds for a tensor kept inside keras.ops.vectorized_map or kgenre.gradient."
+)
+UNSEEDED = (
+    "A step draws random numbers without a seed of its own, which a compiled step cannot do. Create "
+    "self.seed = keras.random.SeedGenerator(0) in __init__ and pass seed=self.seed to keras.random."
+)
+
+# Parts of messages, for a tensor whose values do not exist yet: of TensorFlow, and the names of JAX's errors.
+_NO_VALUES = (
+    "Cannot convert a symbolic tf.Tensor",
+    "Using a symbolic `tf.Tensor`",
+    "Iterating over a symbolic `tf.Tensor`",
+    "len is not well defined for a symbolic Tensor",
+    "not 'SymbolicTensor'",  # float() and int()
+    "'SymbolicTensor' object has no attribute 'numpy'",
+    "'SymbolicTensor' object has no attribute 'item'",
+    "'SymbolicTensor' object has no attribute 'tolist'",
+    "'SymbolicTensor' object cannot be interpreted as an integer",
+)
+_NO_VALUES_IN_JAX = {
+    "ConcretizationTypeError",
+    "NonConcreteBooleanIndexError",
+    "TracerArrayConversionError",
+    "TracerBoolConversionError",
+    "TracerIntegerConversionError",
+}
+_LOOKUPS = {"index_lookup.py", "integer_lookup.py", "string_lookup.py", "text_vectorization.py"}  # of Keras
+_NOT_CONVERTED = (  # a `keras.Variable` in place of a tensor
+    "Triggering __jax_array__() during abstractification",  # JAX: as an operand or index
+    "to a NumPy dtype (via `.dtype` value",  # JAX: in a list or tuple
+    "'str' object has no attribute 'base_dtype'",  # TensorFlow: in a list or tuple, or as an index
+)
+_MIXED_DTYPES = re.compile(r"Input '\w+' of '\w+' Op has type (\w+) that does not match type (\w+) of argument")
+
+
+def explained(error: Exception, step: str) -> str | None:
+    """The message for an error that ``step`` raised; None for an error that speaks for itself."""
+    text, lines = str(error), users_lines(error.__traceback__)
+    if "is accessed from" in text:  # TensorFlow: one branch reads what the other assigned
+        return ASSIGNED_IN_BRANCH
+    if "seeded random ops" in text:  # Keras's message under JAX; elsewhere the scope detects it
+        return UNSEEDED
+    if "create a variable while in a stateless scope" in text:
+        return (
+            f"{step} creates a variable{f' at {described(lines[-1])}' if lines else ''}, which a compiled step cannot "
+            "do. Create it in __init__ or configure_model; if a layer creates it when first called (states of a "
+            "stateful RNN), call layer.build(shape) there, or begin the model with keras.Input(batch_shape=shape)."
+        )
+    if not lines:
+        return None
+    place = described(lines[-1])
+    if "Slice entries must be static integers" in text:
+        return (
+            f"{step} slices with a tensor as a bound at {place}, but a step compiled by JAX must know the length of a "
+            "slice: use keras.ops.slice(x, starts, shape), or slice_update(x, starts, rows)."
+        )
+    # Keras creates JAX's errors again to extend their messages, which fails with another error.
+    errors = [error, *([error.__context__] if "_error_repr" in text and error.__context__ else [])]
+    if any(map(_is_of_jax, errors)) or any(sign in text for sign in _NO_VALUES):
+        files = (Path(frame.filename).name for one in errors for frame in traceback.extract_tb(one.__traceback__))
+        if not _LOOKUPS.isdisjoint(files):
+            return (
+                f"{step} calls a layer with a vocabulary at {place}. Keras runs it with TensorFlow, which a step "
+                "compiled by another backend cannot call. Apply the layer in the data pipeline, for example in "
+                "dataset.map(...) of tf.data, or to whole arrays before training."
+            )
+        if "Iterating over a symbolic" in text:
+            return (
+                f"{step} iterates over a tensor at {place}. For x, y = batch, pass batches that are tuples, such as "
+                "those of kgenre.ArrayDataset((x, y)); for the rows of a tensor, use keras.ops.unstack(tensor)."
+            )
+        return (
+            f"{step} reads the values of a tensor at {place}, but they do not exist yet while the step is compiled. "
+            "Use keras.ops.where(condition, a, b) instead of if, keras.ops instead of NumPy and float(), x.shape[0] "
+            "instead of len(x), self.model(x) instead of predict; self.log takes the tensor itself."
+        )
+    if (mixed := _MIXED_DTYPES.search(text)) is not None:
+        return (
+            f"{step} combines tensors of {mixed[2]} and {mixed[1]} at {place}, but TensorFlow's operators do not "
+            "convert dtypes. Use keras.ops, which does (keras.ops.subtract(a, b) for a - b), or convert one of the "
+            "tensors with keras.ops.cast."
+        )
+    if any(sign in text for sign in _NOT_CONVERTED):
+        return (
+            f"{step} passes a keras.Variable where only a tensor is accepted, at {place}. Pass its value, "
+            "variable.value: in a list or tuple, as an index, and to operations such as slice_update."
+        )
+    return None
+
+
+def _is_of_jax(error: BaseException) -> bool:
+    kinds = type(error).__mro__
+    return any(kind.__name__ in _NO_VALUES_IN_JAX and kind.__module__.startswith("jax") for kind in kinds)
