@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+
+from kgenre.engines.backend import BackendError
 
 
 def list_devices(kind: str | None = None) -> list[str]:
@@ -16,18 +19,37 @@ def list_devices(kind: str | None = None) -> list[str]:
     import keras
 
     backend = keras.backend.backend()
-    if backend == "torch":  # Keras does not list torch's
-        from kgenre.engines.torch import list_devices as list_torch_devices
+    if backend == "jax":
+        try:
+            return keras.distribution.list_devices(kind)
+        except RuntimeError:  # JAX raises it if there are none
+            return []
+    # Keras does not list torch's, and would start TensorFlow, after which no device can be hidden.
+    if backend == "torch":
+        import torch
 
-        return list_torch_devices(kind)
-    if backend == "tensorflow":  # Keras would start TensorFlow, after which no device can be hidden
-        from kgenre.engines.tensorflow_devices import list_devices as list_tensorflow_devices
+        count = torch.cuda.device_count()
+        gpus = ["mps:0"] if torch.backends.mps.is_available() else [f"gpu:{index}" for index in range(count)]
+    else:
+        import tensorflow as tf
 
-        return list_tensorflow_devices(kind)
-    try:
-        return keras.distribution.list_devices(kind)
-    except RuntimeError:  # JAX raises it if there are none
-        return []
+        gpus = [f"gpu:{index}" for index in range(len(tf.config.get_visible_devices("GPU")))]
+    found: dict[str | None, list[str]] = {"cpu": ["cpu:0"], "gpu": gpus, None: gpus or ["cpu:0"]}
+    return found[kind]
+
+
+def divide_cpu(number: int) -> None:
+    """Let JAX see ``number`` CPU devices; no effect once JAX has computed anything, or if the number was set elsewhere.
+
+    A program on one device does not keep the cores busy, as XLA runs many operations of a step on a single core. A step
+    divided among several devices does.
+    """
+    import jax
+
+    by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if number > 1 and jax.config.jax_num_cpu_devices == -1 and not by_flag:
+        with suppress(RuntimeError):  # JAX has already started
+            jax.config.update("jax_num_cpu_devices", number)
 
 
 def computing_devices(chosen: Sequence[str]) -> tuple[str, ...]:
@@ -89,10 +111,24 @@ def computing_on(devices: Sequence[str]) -> Iterator[None]:
         yield
         return
     if keras.backend.backend() == "tensorflow":
-        from kgenre.engines.tensorflow_devices import hide_other_gpus
-
-        hide_other_gpus(devices)
+        _hide_other_gpus(devices)
         yield
         return
     with keras.device(devices[0]):
         yield
+
+
+def _hide_other_gpus(devices: Sequence[str]) -> None:
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    wanted = [gpu for index, gpu in enumerate(gpus) if f"gpu:{index}" in devices]
+    if wanted == gpus:
+        return
+    try:
+        tf.config.set_visible_devices(wanted, "GPU")
+    except RuntimeError:
+        raise BackendError(
+            f"The Trainer is to use {', '.join(devices)}, but TensorFlow has already started with {len(gpus)} GPUs. "
+            "Build the model in configure_model, or set the variable CUDA_VISIBLE_DEVICES (-1 for the CPU)."
+        ) from None

@@ -155,15 +155,6 @@ class TorchEngine(BaseEngine):
         return array.to(self._device)
 
 
-def list_devices(kind: str | None = None) -> list[str]:
-    """See `kgenre.engines.devices.list_devices`."""
-    gpus = [f"gpu:{index}" for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        gpus = ["mps:0"]
-    found: dict[str | None, list[str]] = {"cpu": ["cpu:0"], "gpu": gpus, None: gpus or ["cpu:0"]}
-    return found[kind]
-
-
 def _detached(tree: Any) -> Any:
     """Detach tensors from their autograd graph, which holds all activations of the step."""
     if isinstance(tree, torch.Tensor):  # the usual case; traversing a tree costs as much as a small layer

@@ -50,12 +50,10 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
         return ()
     import keras
 
-    from kgenre.engines.devices import list_devices
+    from kgenre.engines.devices import divide_cpu, list_devices
 
     backend = keras.backend.backend()
     if backend == "jax" and accelerator != "gpu" and not isinstance(devices, str):
-        from kgenre.engines.jax_cpu_devices import divide_cpu
-
         divide_cpu(devices if isinstance(devices, int) else 1 + max(devices))  # has no effect on a GPU
     found = list_devices(None if accelerator == "auto" else accelerator)
     if not found:

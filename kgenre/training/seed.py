@@ -29,7 +29,7 @@ def seed_everything(seed: int) -> int:
         raise ValueError(f"seed_everything(seed) takes a whole number from 0 to {_LARGEST}. Received: {seed!r}")
     seed = int(seed)  # a NumPy integer: TensorFlow takes Python's only
     from kgenre.engines import prepare_keras
-    from kgenre.engines.seed import seed_keras
+    from kgenre.engines.random_state import seed_keras
 
     os.environ["KGENRE_GLOBAL_SEED"] = str(seed)
     prepare_keras()

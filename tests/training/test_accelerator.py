@@ -85,7 +85,7 @@ def test_choice_of_one_device(with_devices, arguments, chosen):
 @pytest.mark.parametrize(("devices", "number"), [(1, 1), (2, 2), ([0, 2], 3)])
 def test_cpu_is_split_into_the_requested_devices(with_devices, monkeypatch, devices, number):
     divided = []
-    monkeypatch.setattr("kgenre.engines.jax_cpu_devices.divide_cpu", divided.append)
+    monkeypatch.setattr("kgenre.engines.devices.divide_cpu", divided.append)
     with_devices()
     with suppress(TrainerError):  # divide_cpu is mocked, so the devices are missing
         accelerator.choose_devices("cpu", devices, "auto")
