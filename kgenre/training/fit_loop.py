@@ -132,7 +132,7 @@ def fit_loop(trainer: Trainer) -> None:
             continue
 
         # --- the epoch ends --------------------------------------------------------------------------------------
-        results.write_steps(engine)
+        results.write_pending(engine)
         results.is_provisional = not t.epoch_is_done
         results.add_epoch(engine, "train", is_empty=not t.batch_idx)
         engine.sync()
@@ -146,8 +146,7 @@ def fit_loop(trainer: Trainer) -> None:
         results.write(t.global_step)
         if not t.epoch_is_done:
             break
-        t.batches_before += t.batch_idx
-        t.schedule = replace(t.schedule, batches_before=t.batches_before)
+        t.schedule = replace(t.schedule, batches_before=t.schedule.batches_before + t.batch_idx)
         t.current_epoch, t.batch_idx, t.epoch_is_done = t.current_epoch + 1, 0, False
 
     t.stop_signal.raise_if_received()  # it came after the last batch
@@ -245,7 +244,7 @@ def _is_spent(batches: Iterator[Any]) -> bool:
 def run_validation(trainer: Trainer) -> None:
     """Run validation in the middle or at the end of an epoch."""
     trainer.validated_at = position(trainer)
-    trainer.results.write_steps(trainer.engine)
+    trainer.results.write_pending(trainer.engine)
     trainer.engine.sync()
     restore_generators = _generators_now(trainer)
     try:

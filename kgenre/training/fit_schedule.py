@@ -15,7 +15,8 @@ class FitSchedule:
         validation_batches: batches in a validation, of all its sources; 0: no validation.
         validation_interval: training batches from one validation to the next; infinite: only at the epoch's end.
         check_val_every_n_epoch: validate only in every n-th epoch; None: the interval counts across epochs.
-        batches_before: training batches of all earlier epochs, for an interval that counts across epochs.
+        batches_before: training batches of the epochs that are done, which may have differed in length; for an interval
+            that counts across epochs.
         accumulate_grad_batches: training batches per optimizer update.
         max_epochs: and ``max_steps`` (-1: no limit): the fit ends when the first of them is reached.
         min_epochs: and ``min_steps``: the fit may not be stopped before both are reached.

@@ -29,7 +29,7 @@ class Results:
         # The newest step written to the loggers, and each write of it: a name may be written twice, as when an epoch
         # ends with batches that make no update.
         self._written: tuple[int, list[dict[str, float]]] = (0, [])
-        self._pending: list[tuple[int, Any]] = []
+        self._pending: tuple[int, Any] | None = None  # the newest step to be written, and its values
         self._newest: tuple[Engine, Any] | None = None
         self._running = RunningMetrics()
         self.silent = False  # during the sanity check, whose values are discarded
@@ -47,30 +47,31 @@ class Results:
         """Return ``callback``, updated with the newest step's values: a transfer, if there are any."""
         if self._newest is not None:
             (engine, values), self._newest = self._newest, None
-            self.write_steps(engine)  # otherwise older pending values would later replace these
-            for entry, value, weight in zip(engine.built.entries["train"], *engine.to_host(values), strict=True):
-                if entry.on_step and weight > 0:
-                    self._put(entry, float(value), write=False)
+            self.write_pending(engine)  # otherwise older pending values would later replace these
+            self._put_step(engine, values)
         return self.callback
 
     def add_step(self, engine: Engine, values: Any, global_step: int) -> None:
         """Keep a training step's logged values (on the device), and write those kept before."""
         if engine.built.entries["train"]:
-            self.write_steps(engine)
-            self._pending.append((global_step, values))
+            self.write_pending(engine)
+            self._pending = global_step, values
 
-    def write_steps(self, engine: Engine) -> None:
-        """Fetch and write the pending step values."""
-        pending, self._pending = self._pending, []
-        for (step, _), values in zip(pending, engine.to_host([values for _, values in pending]), strict=True):
-            chosen = [
-                (entry, float(value))
-                for entry, value, weight in zip(engine.built.entries["train"], *values, strict=True)
-                if entry.on_step and weight > 0
-            ]
-            for entry, value in chosen:
-                self._put(entry, value, write=False)
-            self._write({entry.name: value for entry, value in chosen if entry.logger}, step)
+    def write_pending(self, engine: Engine) -> None:
+        """Fetch and write the pending step's values."""
+        if self._pending is not None:
+            (step, values), self._pending = self._pending, None
+            self._write(self._put_step(engine, values), step)
+
+    def _put_step(self, engine: Engine, values: Any) -> dict[str, float]:
+        """Fetch and keep a step's values, and return those for the loggers."""
+        for_loggers = {}
+        for entry, value, weight in zip(engine.built.entries["train"], *engine.to_host(values), strict=True):
+            if entry.on_step and weight > 0:
+                self._put(entry, float(value), write=False)
+                if entry.logger:
+                    for_loggers[entry.name] = float(value)
+        return for_loggers
 
     def start_epoch(
         self, engine: Engine, stage: str, first_batch: int = 0, saved: Mapping[str, Any] | None = None

@@ -40,7 +40,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
     state: dict[str, Any] = {
         "epoch": t.current_epoch + done,
         "batch": 0 if done else t.batch_idx,
-        "batches_before": t.batches_before + (t.batch_idx if done else 0),
+        "batches_before": t.schedule.batches_before + (t.batch_idx if done else 0),
         "global_step": t.global_step,
         "validated_at": t.validated_at,
         # A stop that waits for min_epochs or min_steps; what is over for another reason may be continued.
@@ -133,8 +133,8 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     refresh_layers(t.module)  # again: with averaged weights, training continues with others than those restored above
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
     usual = 0 if math.isinf(t.schedule.training_batches) else t.schedule.training_batches
-    t.batches_before = state.get("batches_before", t.current_epoch * usual)  # missing in older checkpoints
-    t.schedule = replace(t.schedule, batches_before=t.batches_before)
+    before = state.get("batches_before", t.current_epoch * usual)  # missing in older checkpoints
+    t.schedule = replace(t.schedule, batches_before=before)
     t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
     t.chosen_jit_compile = state.get("jit_compile")
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None

@@ -90,13 +90,12 @@ class Run:
         self.val_source: Any = None  # as given; `val_sources` has its parts
         self.val_sources: list[EvaluationSource] = []
         self.loaded_in_epoch = 0  # when the sources were loaded, see `load_epoch`
-        self.schedule = FitSchedule(0)
 
     def _begin_fit(self) -> None:
         """Set what each fit begins with."""
         self.current_epoch = 0
         self.batch_idx = 0
-        self.batches_before = 0  # of the epochs that are done, which may have differed in length
+        self.schedule = FitSchedule(0)
         self.global_step = 0
         self.epoch_is_done = False
         self.is_last_batch = False

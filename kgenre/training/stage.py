@@ -202,7 +202,7 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
         if validation
         else math.inf,
         t.check_val_every_n_epoch,
-        t.batches_before,
+        t.schedule.batches_before,
         t.accumulate_grad_batches,
         t.max_epochs,
         t.max_steps,
