@@ -41,6 +41,11 @@ class Profiler:
         self.log_dir: Path | None = None  # the run's folder, once it is open
         self.engine: Engine  # the last one passed to `watch`
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Patterns (`fnmatch`) of its files and folders in the run's: a run without a step is removed with these."""
+        return (f"fit-{self.filename}*",)
+
     def setup(self, stage: str) -> None:
         """Begin a stage ("fit", "validate", "test", "predict"), and discard what was measured before."""
         self.stage, self.log_dir = stage, None

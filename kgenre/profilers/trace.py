@@ -47,6 +47,11 @@ class TraceProfiler(Profiler):
         self._until: int | None = None  # the value of `_done` at which the recording ends; None: there is none
         self._in_call = 0  # steps of the running `train_steps`; 0 outside
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The traces."""
+        return ("plugins", "*.pt.trace.json")
+
     def setup(self, stage: str) -> None:
         """Count steps from zero."""
         super().setup(stage)

@@ -95,6 +95,7 @@ def fit_loop(trainer: Trainer) -> None:
             else:
                 outputs, values = {}, engine.train_steps(group, t.chosen_steps_per_execution, update=update)
             t.batch_idx += len(group)
+            t.new_folder = None  # from here on the run's folder is kept
             results.note_step(engine, values)
             if update:
                 t.global_step += len(group)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,16 +20,17 @@ class NewRunFolder:
 
     Args:
         experiment: ``<root>/<name>``; created if it is missing.
-        own: patterns (see `fnmatch`) of the files and folders that the run may write at any time: its loggers'.
+        own: patterns (see `fnmatch`) of what the run may write at any time: files and folders of loggers and profiler.
 
     Raises:
         TrainerError: the folder cannot be created.
 
     Example:
         >>> folder = NewRunFolder(Path("runs/net"))
-        >>> with folder.own_writing():
-        ...     (folder.path / "environment.json").write_text("{}")
+        >>> (folder.path / "environment.json").write_text("{}")
+        >>> folder.note_own()
         >>> folder.remove_if_unused()
+        True
         >>> Path("runs").exists()
         False
     """
@@ -38,26 +39,19 @@ class NewRunFolder:
         self._missing = [folder for folder in (experiment, *experiment.parents) if not folder.exists()]
         self._own_names = (*_OWN, *own)
         self._own: dict[str, tuple[int, int]] = {}
-        self._is_used = False
         try:
             self.path = new_run_folder(experiment)
         except TrainerError:
             self._remove_missing()
             raise
 
-    @contextmanager
-    def own_writing(self) -> Iterator[None]:
-        """Count changes in the folder inside this context as the run's own; all others are somebody else's."""
-        self._check_use()
-        try:
-            yield
-        finally:
-            self._own = self._files()
+    def note_own(self) -> None:
+        """Count what is in the folder as the run's own; all later changes are somebody else's."""
+        self._own = self._files()
 
     def remove_if_unused(self) -> bool:
         """Remove the folder and the parents created for it, unless somebody else wrote into it."""
-        self._check_use()
-        if self._is_used:
+        if self._files() != self._own:
             return False
         shutil.rmtree(self.path, ignore_errors=True)
         self._remove_missing()
@@ -67,9 +61,6 @@ class NewRunFolder:
         for folder in self._missing:
             with suppress(OSError):  # another run has a folder there by now, or it could not be created
                 folder.rmdir()
-
-    def _check_use(self) -> None:
-        self._is_used = self._is_used or self._files() != self._own
 
     def _files(self) -> dict[str, tuple[int, int]]:
         """All files below except the run's own, with their size in bytes and modification time in ns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,15 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
     writes = writes or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
     if not t.resumed or t.run_dir is None:
         own = [name for logger in t.loggers for name in logger.files]
+        own += () if t.profiler is None else t.profiler.files
         t.new_folder = NewRunFolder(t.experiment_dir, own) if writes else None
         t.run_dir = t.new_folder.path if t.new_folder is not None else None
     t.results_dir = t.run_dir
-    t.opened_at = _counts(t)
-    with own_writing(t):
+    try:
         _begin_writing(t, resume_step)
+    finally:
+        if t.new_folder is not None:
+            t.new_folder.note_own()
 
 
 def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
@@ -124,19 +127,9 @@ def run_of(checkpoint: Checkpoint) -> Path | None:
     return folder.parent if folder.name == "checkpoints" else None
 
 
-def own_writing(trainer: Trainer) -> AbstractContextManager[None]:
-    """Return the context for what the run itself writes: see `NewRunFolder.own_writing`."""
-    return nullcontext() if trainer.new_folder is None else trainer.new_folder.own_writing()
-
-
-def has_begun(trainer: Trainer) -> bool:
-    """Whether training has advanced since the run's folder was opened."""
-    return trainer.opened_at != _counts(trainer)
-
-
 @contextmanager
 def leaving_run(trainer: Trainer) -> Iterator[None]:
-    """The context of a stage: at its end, release the folder, and remove a new one that was not used."""
+    """The context of a stage: at its end, release the folder; remove a new one if the fit failed without a step."""
     t = trainer
     try:
         yield
@@ -146,7 +139,3 @@ def leaving_run(trainer: Trainer) -> Iterator[None]:
             t.lock = None
         if t.new_folder is not None and t.new_folder.remove_if_unused():
             t.run_dir = t.results_dir = None
-
-
-def _counts(trainer: Trainer) -> tuple[int, int, int]:
-    return trainer.current_epoch, trainer.batch_idx, trainer.global_step

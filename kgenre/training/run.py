@@ -65,8 +65,7 @@ class Run:
         self.state = RunState()
         self.run_dir: Path | None = None
         self.results_dir: Path | None = None  # of the stage: the run's folder, or one in it (`DataModule.results_name`)
-        self.new_folder: NewRunFolder | None = None  # this fit's, if it has created one; None again once it is over
-        self.opened_at: tuple[int, int, int] | None = None  # epoch, batch and step when the folder was opened
+        self.new_folder: NewRunFolder | None = None  # this fit's, removed if it fails; None: after a step it is kept
         self.lock: RunLock | None = None
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.found_by_name = False  # "best" or "last" was given, and another trainer's run was found

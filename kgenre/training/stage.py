@@ -29,7 +29,7 @@ from kgenre.training.hooks import Hooks
 from kgenre.training.hyperparameters import class_and_hyperparameters
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
-from kgenre.training.open_run import has_begun, leaving_run, own_writing
+from kgenre.training.open_run import leaving_run
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.resume import (
     build_as_saved,
@@ -70,8 +70,8 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     if datamodule is not None:
         datamodule.trainer = t
     _use_callbacks(t, _all_callbacks(t, module))
-    t.lock = t.new_folder = t.opened_at = None
-    status, is_rejected = "success", False
+    t.lock = t.new_folder = None
+    status = "success"
     with t.stop_signal.listening(), leaving_run(t):
         try:
             t.state.stage, t.state.status = "train" if stage == "fit" else stage, "running"
@@ -82,12 +82,12 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             make_run_deterministic(t.deterministic)
             with computing_on(devices):
                 yield
-            t.state.status = "finished"
+            t.state.status, t.new_folder = "finished", None
         except BaseException as error:
             t.state.status = "interrupted"
             t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
-            is_rejected = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
+            t.new_folder = None if t.interrupted else t.new_folder
             add_memory_advice(t, error)
             if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
@@ -102,11 +102,8 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 raise
         finally:
             _sync(t)
-            if not is_rejected:
-                t.new_folder = None  # keep the folder: the run was not rejected before its first step
-            with own_writing(t):
-                for logger in t.loggers:
-                    logger.finalize(status)
+            for logger in t.loggers:
+                logger.finalize(status)
             if datamodule is not None:
                 datamodule.teardown(stage)
             t.hooks.teardown(stage)
@@ -116,8 +113,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             if datamodule is not None:
                 datamodule.trainer = outer_of_data if _is_running(outer_of_data) else t
             if t.profiler is not None:
-                with own_writing(t):
-                    t.profiler.describe()
+                t.profiler.describe()
 
 
 def _is_running(trainer: Trainer | None) -> bool:
