@@ -103,10 +103,11 @@ class ArrayState(BaseEngine):
                 variables[i].assign(self._from_state(values[i]))
 
     def sync_module(self) -> None:
-        self._update_variables(self._shown)
-        variables = self._all_variables()
-        for i in self._shown:
-            self._synced[i] = variables[i].value
+        variables, values = self._all_variables(), self._values()
+        changed = [i for i in self._shown if values[i] is not self._synced_from[i]]
+        self._update_variables(changed)
+        for i in changed:
+            self._synced[i], self._synced_from[i] = variables[i].value, values[i]
 
     def pull(self) -> None:
         # Arrays never change in place: another object in a variable means that it was assigned.

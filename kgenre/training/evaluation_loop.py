@@ -24,7 +24,6 @@ def evaluate(
     """
     engine, results = trainer.engine, trainer.results
     hook = {part: getattr(trainer.hooks, f"on_{stage}_{part}") for part in _HOOKS}
-    hooks_see_weights = trainer.hooks.batches_see_weights[stage]
     predictions: list[list[Any]] = [[] for _ in sources]
 
     trainer.num_evaluation_batches = sum(min(one.batches, limit) for one in sources)
@@ -41,14 +40,8 @@ def evaluate(
         batch_idx = -1
         for batch_idx, batch in enumerate(batches):
             hook["batch_start"](batch, batch_idx, dataloader_idx)
-            if hooks_see_weights:
-                engine.pull()
             outputs = engine.eval_step(one.stage, batch)
-            if hooks_see_weights:
-                engine.sync()  # the variables that the step has assigned
             hook["batch_end"](outputs, batch, batch_idx, dataloader_idx)
-            if hooks_see_weights:
-                engine.pull()
             if stage == "predict" and trainer.keeps_predictions:
                 predictions[dataloader_idx].append(engine.to_host(outputs))
             trainer.stop_signal.raise_if_received()

@@ -32,7 +32,7 @@ def fit_loop(trainer: Trainer) -> None:
     ``log_every_n_steps``, one logging interval late, and at the end of an epoch or validation).
     """
     t, hooks, engine, results = trainer, trainer.hooks, trainer.engine, trainer.results
-    schedule, hooks_see_weights = t.schedule, hooks.batches_see_weights["train"]
+    schedule = t.schedule
 
     if not schedule.training_batches:
         _log.info("fit stopped: limit_train_batches=%s leaves nothing to train on.", t.limits["train"])
@@ -51,7 +51,6 @@ def fit_loop(trainer: Trainer) -> None:
         )
     _warn_of_a_missing_curve(t)
     hooks.on_train_start()
-    engine.pull()
     while (steps_are_left := not is_over(t)) or t.batch_idx:  # an interrupted epoch still has to be ended
         # --- an epoch begins, or continues from the checkpoint ---------------------------------------------------
         if t.loaded_in_epoch != load_epoch(t):  # also after resuming from a checkpoint, or going back to one
@@ -76,7 +75,9 @@ def fit_loop(trainer: Trainer) -> None:
         length_is_known = not math.isinf(length_of(t.train_source))
         # A source of unknown length may end with an incomplete group of accumulated batches: its last one must update.
         # And the user's hooks of batches may ask for `is_last_batch`.
-        looks_ahead = not length_is_known and (schedule.accumulate_grad_batches > 1 or hooks_see_weights)
+        looks_ahead = not length_is_known and (
+            schedule.accumulate_grad_batches > 1 or hooks.has_users_batch_hooks("train")
+        )
         # A group is the batches of one compiled call: one, or several with steps_per_execution.
         groups = grouped(t, _marked(batches, looks_ahead))
         for group, is_last in groups if steps_are_left else ():
@@ -85,8 +86,6 @@ def fit_loop(trainer: Trainer) -> None:
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
                 t.epoch_is_done = True
                 break
-            if hooks_see_weights:
-                engine.pull()
 
             # --- the step, or the steps --------------------------------------------------------------------------
             update = is_last or schedule.updates_after(first + 1)
@@ -102,15 +101,11 @@ def fit_loop(trainer: Trainer) -> None:
             t.logs_are_due = update and t.global_step % t.log_every_n_steps == 0
             if t.logs_are_due:
                 results.add_step(engine, values, t.global_step)
-            if hooks_see_weights:
-                engine.sync_module()
             for i, batch in enumerate(group):
                 hooks.on_train_batch_end(outputs, batch, first + i)
             if t.logs_are_due:
                 results.write(t.global_step)  # what hooks have logged
                 t.logs_are_due = False
-            if hooks_see_weights:
-                engine.pull()
             t.stop_signal.raise_if_received()
 
             # --- validation inside the epoch, and reasons to stop ------------------------------------------------
@@ -140,7 +135,6 @@ def fit_loop(trainer: Trainer) -> None:
         if t.epoch_is_done and t.validated_at != position(t) and schedule.validates_at_end(*position(t)):
             run_validation(t)
         hooks.on_train_epoch_end()
-        engine.pull()
         if t.pending_rollback is not None:
             go_back(t, t.pending_rollback)
             continue

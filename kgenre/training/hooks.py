@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -57,17 +58,21 @@ class Hooks:
     def __init__(self, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> None:
         for owner in (module, trainer.datamodule, *callbacks):
             _reject_uncalled_hooks(owner)
+        self._owners: list[tuple[Any, type]] = [(module, Module), *((callback, Callback) for callback in callbacks)]
         for name in _CALLED:
-            setattr(self, name, self._chain(name, trainer, module, callbacks))
-        # The stages whose batch hooks may read and assign weights. kgenre's own callbacks do not, or sync themselves.
-        self.batches_see_weights: dict[str, bool] = {
-            stage: any(
-                overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
-                for name in (f"on_{stage}_batch_start", f"on_{stage}_batch_end")
-                for owner, base in ((module, Module), *((callback, Callback) for callback in callbacks))
-            )
-            for stage in ("train", "validation", "test", "predict")
-        }
+            call = self._chain(name, trainer, module, callbacks)
+            batch_hook = re.fullmatch(r"on_(\w+)_batch_(start|end)", name)
+            if batch_hook and self.has_users_batch_hooks(batch_hook[1]):
+                call = _seeing_weights(call, trainer, is_after_step=batch_hook[2] == "end")
+            setattr(self, name, call)
+
+    def has_users_batch_hooks(self, stage: str) -> bool:
+        """Whether hooks of a stage's batches may read and assign weights. kgenre's own do not, or sync themselves."""
+        return any(
+            overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
+            for name in (f"on_{stage}_batch_start", f"on_{stage}_batch_end")
+            for owner, base in self._owners
+        )
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(f"There is no hook {name!r}.")
@@ -103,6 +108,19 @@ class Hooks:
             return stop
 
         return call
+
+
+def _seeing_weights(call: Callable[..., Any], trainer: Trainer, is_after_step: bool) -> Callable[..., Any]:
+    """Let a hook of batches read the module's weights, and take over what it assigns."""
+
+    def call_and_sync(*arguments: Any) -> Any:
+        if is_after_step:
+            trainer.engine.sync_module()
+        stop = call(*arguments)
+        trainer.engine.pull()
+        return stop
+
+    return call_and_sync
 
 
 def _as_written(hook: Callable[..., Any], base: Callable[..., Any]) -> Callable[..., Any]:
