@@ -139,12 +139,12 @@ class BackboneFinetuning(Callback):
         """Return the backbone; if several networks have a layer of this name, all of these."""
         import keras
 
-        from kgenre.engines.named_variables import keras_layers
+        from kgenre.engines.named_variables import all_layers
 
         attribute = getattr(module, self.backbone, None)
         if isinstance(attribute, keras.Layer):
             return [attribute]
-        parts = [part for outer in keras_layers(module) for part in outer._flatten_layers()]
+        parts = all_layers(module)
         if not (named := [part for part in parts if part.name == self.backbone]):
             models = ", ".join(repr(part.name) for part in parts if isinstance(part, keras.Model)) or "none"
             raise ValueError(

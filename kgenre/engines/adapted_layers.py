@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from kgenre.engines.named_variables import keras_layers
+from kgenre.engines.named_variables import all_layers
 
 
 def adapted_state(module: Any) -> list[dict[str, Any]]:
@@ -47,8 +47,7 @@ def set_adapted_state(module: Any, states: Sequence[Mapping[str, Any]]) -> None:
 
 def _adaptable(module: Any) -> list[Any]:
     kinds = (keras.layers.Discretization, keras.layers.IntegerLookup, keras.layers.StringLookup)
-    found = {id(part): part for outer in keras_layers(module) for part in outer._flatten_layers()}
-    return [layer for layer in found.values() if isinstance(layer, kinds)]
+    return [layer for layer in all_layers(module) if isinstance(layer, kinds)]
 
 
 def _state(layer: Any) -> dict[str, Any]:

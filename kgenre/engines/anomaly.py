@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from kgenre.engines.built_module import BuiltModule
-from kgenre.engines.named_variables import keras_layers
+from kgenre.engines.named_variables import all_layers
 
 
 def first_layer_not_finite(built: BuiltModule, batch: Any, batch_idx: int) -> keras.Layer | None:
@@ -47,7 +47,7 @@ def _is_finite(leaf: Any) -> bool:
 @contextmanager
 def _watched(module: Any, look: Callable[[keras.Layer, Any], None]) -> Iterator[None]:
     """Call ``look(layer, outputs)`` after each layer."""
-    layers = {id(layer): layer for outer in keras_layers(module) for layer in outer._flatten_layers()}
+    layers = all_layers(module)
 
     def watched(layer: keras.Layer) -> Callable[..., Any]:
         call = layer.call
@@ -59,10 +59,10 @@ def _watched(module: Any, look: Callable[[keras.Layer, Any], None]) -> Iterator[
 
         return call_and_look
 
-    for layer in layers.values():
+    for layer in layers:
         vars(layer)["call"] = watched(layer)  # bypasses Keras's tracking of attributes
     try:
         yield
     finally:
-        for layer in layers.values():
+        for layer in layers:
             del vars(layer)["call"]

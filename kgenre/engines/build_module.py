@@ -12,7 +12,7 @@ from kgenre.engines.batch_specs import batch_specs, specs_from_json
 from kgenre.engines.built_module import BuiltModule
 from kgenre.engines.initial_weights import orthogonal_in_float32
 from kgenre.engines.loss_scale import LossScale
-from kgenre.engines.named_variables import keras_layers, named_optimizer_variables, named_variables
+from kgenre.engines.named_variables import all_layers, keras_layers, named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
@@ -115,8 +115,8 @@ def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
 
 def _find_parts(built: BuiltModule) -> None:
     built.variables = named_variables(built.module)
-    layers = [layer for outer in keras_layers(built.module) for layer in outer._flatten_layers()]
-    built.normalizations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    kind = keras.layers.BatchNormalization
+    built.normalizations = [layer for layer in all_layers(built.module) if isinstance(layer, kind)]
 
 
 def _warn_of_trained_state(built: BuiltModule, result: StepResult) -> None:

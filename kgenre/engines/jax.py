@@ -101,11 +101,10 @@ class JaxEngine(ArrayState):
         return CONVOLUTIONS if "conv_general_dilated" in str(traced.jaxpr) else None
 
     def eval_step(self, stage: str, batch: Any) -> Any:
-        weights = [self._state[part] for part in ("trainable", "others", "optimizer")]
-        evaluated = self._stepped(self._eval, weights, self._stages[stage], batch, stage=stage)
+        values = self._values()
+        evaluated = self._stepped(self._eval, values, self._stages[stage], batch, stage=stage)
         updates, self._stages[stage], outputs = evaluated
         if updates:
-            values = self._values()
             for position, value in updates.items():
                 values[position] = value
             self._state |= self._divided(values)
@@ -203,10 +202,10 @@ class JaxEngine(ArrayState):
         return dict(zip(map(id, variables), after, strict=True)), logs.recorded()
 
     def _traced_eval(
-        self, weights: list[list[Any]], counters: State, batch: Any, stage: str
+        self, values: list[Any], counters: State, batch: Any, stage: str
     ) -> tuple[dict[int, Any], State, Any]:
         self.traces[stage] += 1
-        mapping = zip(self._all_variables(), [value for part in weights for value in part], strict=True)
+        mapping = zip(self._all_variables(), values, strict=True)
         result = self.built.run(stage, (batch, counters["batch_idx"]), list(mapping))
         changed = {id(variable): value for variable, value in result.updates}
         # Return only what the step assigned: returning all weights would copy them for each batch.

@@ -45,6 +45,12 @@ def keras_layers(module: Any) -> list[keras.Layer]:
     return _outermost(module, keras.Layer)
 
 
+def all_layers(module: Any) -> list[keras.Layer]:
+    """Every Keras layer and model that ``module`` holds, sublayers included: each once, outer ones first."""
+    layers = (layer for outer in keras_layers(module) for layer in outer._flatten_layers())
+    return list({id(layer): layer for layer in layers}.values())
+
+
 def keras_metrics(module: Any) -> list[keras.metrics.Metric]:
     """The Keras metrics that ``module`` holds itself; those of its layers are not among them."""
     return _outermost(module, keras.metrics.Metric)
@@ -76,10 +82,9 @@ def refresh_layers(module: Any) -> None:
 
     It does so itself only when Keras loads a file.
     """
-    for outer in keras_layers(module):
-        for layer in outer._flatten_layers():
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()
+    for layer in all_layers(module):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def named_optimizer_variables(

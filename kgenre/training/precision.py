@@ -44,10 +44,10 @@ def check_model_precision(module: Any, precision: str) -> None:
     Raises:
         TrainerError: the module's layers were created under another policy.
     """
-    from kgenre.engines.named_variables import keras_layers
+    from kgenre.engines.named_variables import all_layers
 
-    layers = [part for layer in keras_layers(module) for part in layer._flatten_layers() if part.weights]
-    if layers and not any(part.dtype_policy.name == POLICIES[precision] for part in layers):
+    layers = [layer for layer in all_layers(module) if layer.weights]
+    if layers and not any(layer.dtype_policy.name == POLICIES[precision] for layer in layers):
         found = layers[0].dtype_policy.name
         same = next((name for name, policy in POLICIES.items() if policy == found), None)
         raise TrainerError(
