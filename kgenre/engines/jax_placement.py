@@ -25,14 +25,14 @@ class Placement:
         known = {f"{d.platform}:{d.id}": d for d in jax.devices(devices[0].partition(":")[0])}
         self.mesh = Mesh(np.array([known[name] for name in devices]), ("batch",))
         self._first = known[devices[0]]
-        self._replicated = NamedSharding(self.mesh, PartitionSpec())
+        self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self._sharded = NamedSharding(self.mesh, PartitionSpec("batch"))
 
     def state(self, value: jax.Array) -> jax.Array:
         """Replicate a value on all devices; inside a step, constrain it to be replicated."""
         if isinstance(value, jax.core.Tracer):
-            return jax.lax.with_sharding_constraint(value, self._replicated)
-        return jax.device_put(value, self._replicated)
+            return jax.lax.with_sharding_constraint(value, self.replicated)
+        return jax.device_put(value, self.replicated)
 
     def variable(self, value: jax.Array) -> jax.Array:
         """Move a value to the first device, where users expect a Keras variable."""

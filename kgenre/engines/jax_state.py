@@ -39,14 +39,10 @@ class ArrayState(BaseEngine):
         # Positions of the variables that batch hooks may read: the module's, and the counts that schedules depend on.
         counts = {id(optimizer.iterations) for optimizer in self.built.optimizers}
         self._shown = [i for i, v in enumerate(self._all_variables()) if i < len(variables) or id(v) in counts]
-        self._home = None if self._placement else _home_of([v.value for v in self._all_variables()])
-        counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._synced = [v.value for v in self._all_variables()]
-        self._state = counters | {
-            "trainable": [self._to_state(v.value) for v in self._trainable],
-            "others": [self._to_state(v.value) for v in self._others],
-            "optimizer": [self._to_state(v.value) for v in self._optimizer_variables],
-        }
+        self._home = _home_of(self._synced) if self._placement is None else self._placement.replicated
+        counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
+        self._state = counters | self._divided(list(map(self._to_state, self._synced)))
         self._synced_from = self._values()  # the state's arrays that the Keras variables hold copies of
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
@@ -63,8 +59,6 @@ class ArrayState(BaseEngine):
         """Move a value to the state's device or devices."""
         # A step's outputs are committed to a device if any of its inputs is, and a step that receives a committed array
         # in place of an uncommitted one is compiled again.
-        if self._placement is not None:
-            return self._placement.state(value)
         return value if self._home is None else jax.device_put(value, self._home)
 
     def _from_state(self, value: jax.Array) -> jax.Array:
@@ -113,9 +107,7 @@ class ArrayState(BaseEngine):
         # Arrays never change in place: another object in a variable means that it was assigned.
         changed = [v.value is not known for v, known in zip(self._all_variables(), self._synced, strict=True)]
         if self.built.division != self._division:
-            for variable, new, value in zip(self._all_variables(), changed, self._values(), strict=True):
-                if not new:
-                    variable.assign(self._from_state(value))
+            self._update_variables([i for i, new in enumerate(changed) if not new])
             self._divide()
             return
         if not any(changed):

@@ -77,7 +77,6 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, None, None
         f.num_sanity_val_steps, f.val_check_interval, f.check_val_every_n_epoch = 0, 1.0, 1
         f.logger, f.loggers, f.enable_checkpointing = False, [], False
-        f.given_callbacks = [callback for callback in f.given_callbacks if not isinstance(callback, ModelCheckpoint)]
     if f.logger is True:
         f.loggers = [TensorBoardLogger(), CSVLogger()]
     f.limits = {

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from kgenre.callbacks import Callback, ModelCheckpoint
+from kgenre.callbacks import Callback
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
@@ -24,7 +24,7 @@ from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
 from kgenre.training.exceeded_memory import add_memory_advice
 from kgenre.training.fit_schedule import FitSchedule
-from kgenre.training.given_callbacks import as_list, check_callbacks
+from kgenre.training.given_callbacks import in_order, stage_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.hyperparameters import class_and_hyperparameters
 from kgenre.training.limits import number_of_batches, validation_interval
@@ -69,7 +69,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     module._trainer = t
     if datamodule is not None:
         datamodule.trainer = t
-    _use_callbacks(t, _all_callbacks(t, module))
+    _use_callbacks(t, stage_callbacks(t, module))
     t.lock = t.new_folder = None
     status = "success"
     with t.stop_signal.listening(), leaving_run(t):
@@ -227,7 +227,7 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
         t._engine = _built_engine(t, configured.optimizers, batches, parts)
     t.configured_rates = configured_rates(t)
     if configured.schedulers and not t.is_trial:
-        _use_callbacks(t, _in_order([*t.callbacks, *configured.schedulers]))
+        _use_callbacks(t, in_order([*t.callbacks, *configured.schedulers]))
         for scheduler in configured.schedulers:  # the others' setup was called before the model existed
             scheduler.setup(t, t.module, "fit")
     if checkpoint is not None:  # only now: what just a test uses, and had built before the checkpoint, is not trained
@@ -295,37 +295,3 @@ def _sync(trainer: Trainer) -> None:
 def _use_callbacks(trainer: Trainer, callbacks: list[Callback]) -> None:
     trainer.callbacks, trainer.used_callbacks = callbacks, list(callbacks)
     trainer.hooks = Hooks(trainer, trainer.module, callbacks)
-
-
-def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
-    if trainer.is_trial:
-        return list(trainer.given_callbacks)
-    _take_over_changes(trainer)
-    mine = {type(callback) for callback in trainer.given_callbacks}
-    extra = [callback for callback in as_list(module.configure_callbacks()) if type(callback) not in mine]
-    check_callbacks(f"{type(module).__name__}.configure_callbacks", extra)
-    users = [*trainer.given_callbacks, *extra]
-    if trainer.fast_dev_run:  # writes no files
-        users = [callback for callback in users if not isinstance(callback, ModelCheckpoint)]
-    defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in users)]
-    return _in_order([*users, *defaults])
-
-
-def _take_over_changes(trainer: Trainer) -> None:
-    """Apply what a user has added to or removed from ``trainer.callbacks`` since they were last used."""
-    t = trainer
-    gone = _without(t.used_callbacks, t.callbacks)
-    new = _without(t.callbacks, [*t.used_callbacks, *t.given_callbacks])
-    check_callbacks("trainer.callbacks", new)
-    t.given_callbacks = _without([*t.given_callbacks, *new], gone)
-    t.default_callbacks = _without(t.default_callbacks, gone)
-
-
-def _without(callbacks: list[Callback], others: list[Callback]) -> list[Callback]:
-    # By identity: two callbacks that are dataclasses may be equal.
-    return [callback for callback in callbacks if not any(callback is other for other in others)]
-
-
-def _in_order(callbacks: list[Callback]) -> list[Callback]:
-    # Callbacks that save come last, so that they save what the others did.
-    return sorted(callbacks, key=lambda callback: callback.saves)
