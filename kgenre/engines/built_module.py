@@ -62,7 +62,7 @@ class BuiltModule:
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` when it was built
     warnings: StepWarnings = field(default_factory=StepWarnings)
-    warned_of_replaced: bool = False
+    said: set[str] = field(default_factory=set)  # what `warn_of_changes` has warned of
     compiled_code: list[CodeType] = field(init=False)  # the code that the steps were compiled from
 
     def __post_init__(self) -> None:
@@ -204,13 +204,13 @@ class BuiltModule:
 
     def warn_of_changes(self) -> None:
         """Warn once of each change made by hooks that the compiled steps do not see."""
-        self.read.warn_of_changes(self.module, self.optimizers)
+        self.read.warn_of_changes(self.module, self.optimizers, self.said)
         held = named_variables(self.module)
         new = next(
             (name for name, variable in self.variables.items() if held.get(name, variable) is not variable), None
         )
-        if new is not None and not self.warned_of_replaced:
-            self.warned_of_replaced = True
+        if new is not None and new not in self.said:
+            self.said.add(new)
             warnings.warn(
                 f"self.{new} is a different variable now, but the fit keeps using the one that existed when it began. "
                 "Create layers in setup or configure_model; in a hook, change the weights of the existing ones with "

@@ -81,7 +81,6 @@ class ReadValues:
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], Any] = {}  # by step and path of attributes
-        self._said: set[str] = set()
 
     def record(self, module: Any, step: Callable[..., Any], optimizers: Sequence[Any] = ()) -> None:
         """Record the values that a step reads while it is being compiled, and the optimizers' numbers."""
@@ -95,11 +94,11 @@ class ReadValues:
         pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
         return [pair for pair in pairs if _differs(pair[2], pair[3])]
 
-    def warn_of_changes(self, module: Any, optimizers: Sequence[Any]) -> None:
-        """Warn once of each value that has changed since a step read it."""
+    def warn_of_changes(self, module: Any, optimizers: Sequence[Any], said: set[str]) -> None:
+        """Warn of each value that has changed since a step read it, unless its name is in ``said``; add it there."""
         for step, name, *values in self.changed(module, optimizers):
-            if name not in self._said:
-                self._said.add(name)
+            if name not in said:
+                said.add(name)
                 was, now = (repr(value) if isinstance(value, _PLAIN) else "" for value in values)
                 before = f"was {was}" if was else "had its old value"
                 after = f"is {now} now" if now else "has changed"
@@ -150,17 +149,6 @@ def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any
         held = dict(enumerate(value)) if isinstance(value, list | tuple) else held
         for name, item in list(held.items()) if len(held) <= _FEW else ():  # a copy: threads may add items
             yield from _values_in(item, f"{path}.{name}", seen)
-
-
-def warn_of_counter(name: str, value: int) -> None:
-    """Warn that a step reads one of the trainer's counters: the compiled step keeps its current value."""
-    if not _is_eager():
-        warnings.warn(
-            f"A step reads self.{name} and keeps using {value}, its value when the step was compiled. For a value "
-            "that changes, keep a keras.Variable(0.0, trainable=False) in the module, assign it in a hook such as "
-            "on_train_epoch_start, and read that.",
-            stacklevel=4,
-        )
 
 
 def _random_states() -> tuple[Any, ...]:

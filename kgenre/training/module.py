@@ -266,20 +266,12 @@ class Module(Hyperparameters):
     @property
     def current_epoch(self) -> int:
         """Epochs finished so far; 0 without a trainer. For hooks: a compiled step would keep its first value."""
-        return self._counter("current_epoch")
+        return self.trainer.current_epoch if self._trainer else 0
 
     @property
     def global_step(self) -> int:
         """Optimizer updates so far; 0 without a trainer. For hooks: a compiled step would keep its first value."""
-        return self._counter("global_step")
-
-    def _counter(self, name: str) -> int:
-        value = getattr(self._trainer, name) if self._trainer else 0
-        if step_logs.current() is not None:
-            from kgenre.engines.python_in_steps import warn_of_counter
-
-            warn_of_counter(name, value)
-        return value
+        return self.trainer.global_step if self._trainer else 0
 
     @property
     def logger(self) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from kgenre.engines.python_in_steps import warn_of_counter
 from kgenre.engines.step_error import StepError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class TrainerInStep:
     def __getattr__(self, name: str) -> Any:
         value = getattr(vars(self)["_trainer"], name)
         if name in ("current_epoch", "global_step", "batch_idx", "is_last_batch"):
-            warn_of_counter(f"trainer.{name}", value)
+            _warn_of_counter(name, value)
         if name == "optimizers" and not value:
             raise StepError(
                 "A step cannot read trainer.optimizers: they are built after it. LearningRateMonitor logs their rates; "
@@ -31,3 +31,15 @@ class TrainerInStep:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(vars(self)["_trainer"], name, value)
+
+
+def _warn_of_counter(name: str, value: int) -> None:
+    import keras
+
+    if keras.backend.backend() != "torch":  # whose steps are not compiled
+        warnings.warn(
+            f"A step reads {name} and keeps using {value}, its value when the step was compiled. For a value that "
+            "changes, keep a keras.Variable(0.0, trainable=False) in the module, assign it in a hook such as "
+            "on_train_epoch_start, and read that.",
+            stacklevel=4,
+        )
