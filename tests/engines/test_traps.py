@@ -612,6 +612,29 @@ def test_nested_changes_without_effect_are_named():
     assert said[1] == "self.focal.gamma is 3.0"
 
 
+@compiled
+@pytest.mark.one_backend("jax")
+def test_changed_value_is_named_once_whatever_is_frozen(recwarn):
+    class Thaws(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.scale = 1.0
+            self.model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * self.scale
+
+        def on_train_epoch_start(self):  # two epochs with the first layer frozen, then two with it
+            self.model.layers[0].trainable = self.current_epoch > 1
+            self.scale = 1.0 + self.current_epoch
+
+        def on_fit_start(self):
+            self.model.layers[0].trainable = False
+
+    fit(Thaws(), max_epochs=4)
+    assert sum("self.scale is" in str(one.message) for one in recwarn) == 1
+
+
 @pytest.mark.parametrize("way", ["scope", "stateless_call"])
 def test_scope_inside_a_step_reads_the_steps_variables(way):
     class Inner(BoringModule):
