@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 from kgenre.engines.constant_seeds import warning_of_constant_seeds
 from kgenre.engines.explained_errors import UNSEEDED, explained
@@ -29,7 +29,6 @@ from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, read_now
 
-_scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
 _ONE_AT_A_TIME = threading.RLock()  # what watches a step while its layers are built patches Keras for all threads
 
 
@@ -52,16 +51,6 @@ class StepScope(keras.StatelessScope):
         self.known = known  # ids; None: all are accepted, while layers are still being built
         self.used: dict[int, keras.Variable] = {}
         self.updated: dict[int, keras.Variable] = {}
-        self._tokens: list[Token[StepScope | None]] = []
-
-    def __enter__(self) -> StepScope:
-        self._tokens.append(_scope.set(self))
-        super().__enter__()
-        return self
-
-    def __exit__(self, *arguments: Any) -> None:
-        super().__exit__(*arguments)
-        _scope.reset(self._tokens.pop())
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         """The variable's value in this scope, or None if the scope has none for it."""
@@ -99,7 +88,10 @@ keras.StatelessScope.get_current_value = _value_in_scopes  # outside of a step n
 
 def current_scope() -> StepScope | None:
     """The scope of the step that is being traced, or None outside a step."""
-    return _scope.get()
+    scope = get_stateless_scope()
+    while scope is not None and not isinstance(scope, StepScope):  # one that the step has opened
+        scope = scope.original_scope
+    return scope
 
 
 def check_known(variable: keras.Variable, known: Collection[int]) -> None:
