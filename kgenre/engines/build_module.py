@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend import compute_output_spec
 
 from kgenre.engines.batch_specs import batch_specs, specs_from_json
 from kgenre.engines.built_module import BuiltModule
@@ -138,41 +139,25 @@ def _check_used(built: BuiltModule, result: StepResult) -> None:
         check_known(variable, known)
 
 
-class _OnShapes(keras.Operation):
-    """Lets Keras infer shapes through any function, which builds layers on the way, as in a functional model."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def call(self, *arguments: Any) -> Any:
-        return self.function(*arguments)
-
-
 def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
     """Run the stage's step on shapes, and record what it logs and which variables it uses."""
     results: list[StepResult] = []
-    errors: list[Exception] = []
 
     def step(batch: Any, batch_idx: Any) -> Any:
-        try:
-            result = built.run(stage, (batch, batch_idx), on_shapes=True)
-            if stage == "train":
-                result.logs.extend(_logs_of_gradients(built.module))
-        except Exception as error:
-            errors.append(error)
-            raise
+        result = built.run(stage, (batch, batch_idx), on_shapes=True)
+        if stage == "train":
+            result.logs.extend(_logs_of_gradients(built.module))
         results.append(result)
         return batch_idx
 
     specs = built.first_batches[stage] = batch_specs(stage, batch)
     try:
         with orthogonal_in_float32():  # of layers that are built now
-            _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
+            # As in a functional model: Keras infers shapes, and layers are built on the way.
+            compute_output_spec(step, specs, keras.KerasTensor((), "int32"))
     except Exception as error:
         _forget_uninitialized_variables()
-        # Raise the user's error itself: Keras's wrapped one names `_OnShapes`, an operation that is not the user's.
-        raise errors[-1] if errors else error from None
+        raise error from None  # under torch, Keras has tried it in another way before
     logs = results[-1].logs
     _check_names(built, stage, [*logs.entries, *logs.metrics])
     built.entries[stage], built.metrics[stage] = logs.entries, logs.metrics
