@@ -142,11 +142,16 @@ def _check_used(built: BuiltModule, result: StepResult) -> None:
 def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
     """Run the stage's step on shapes, and record what it logs and which variables it uses."""
     results: list[StepResult] = []
+    errors: list[Exception] = []
 
     def step(batch: Any, batch_idx: Any) -> Any:
-        result = built.run(stage, (batch, batch_idx), on_shapes=True)
-        if stage == "train":
-            result.logs.extend(_logs_of_gradients(built.module))
+        try:
+            result = built.run(stage, (batch, batch_idx), on_shapes=True)
+            if stage == "train":
+                result.logs.extend(_logs_of_gradients(built.module))
+        except Exception as error:
+            errors.append(error)
+            raise
         results.append(result)
         return batch_idx
 
@@ -157,7 +162,9 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
             compute_output_spec(step, specs, keras.KerasTensor((), "int32"))
     except Exception as error:
         _forget_uninitialized_variables()
-        raise error from None  # under torch, Keras has tried it in another way before
+        # The step's own error: Keras may fail a second time, when it initialises variables or, under torch, tries the
+        # step in another way.
+        raise errors[-1] if errors else error from None
     logs = results[-1].logs
     _check_names(built, stage, [*logs.entries, *logs.metrics])
     built.entries[stage], built.metrics[stage] = logs.entries, logs.metrics
