@@ -60,8 +60,7 @@ class _Snapshot(Callback):
     arrays: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        built = trainer.engine.built
-        self.variables = built.variables | built.optimizer_variables
+        self.variables = trainer.engine.built.all_variables
         # Copies: an array may be a view of memory that the next step overwrites.
         self.arrays = {name: array.copy() for name, array in trainer.engine.state_dict().items()}
         self.random = random_state()
