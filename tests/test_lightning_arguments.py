@@ -44,5 +44,6 @@ def test_a_similar_argument_is_named():
 
 
 def test_the_signature_stays():
+    assert callbacks.Timer(interval="epoch").interval == "epoch"
     assert list(inspect.signature(callbacks.Timer).parameters) == ["duration", "interval"]
     assert kgenre.Trainer.fit.__doc__.startswith("Train a module.")

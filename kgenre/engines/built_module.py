@@ -31,7 +31,7 @@ STEPS = {
 }
 _COMPILED = (*STEPS.values(), "configure_gradients")
 
-Division = tuple[tuple[int, bool], ...]  # ids of variables and layers, and whether each is trainable
+Division = tuple[bool, ...]  # of the variables and layers, into trainable and others; a new variable makes it longer
 # Engines keep the steps compiled for so many: hooks may alternate between two networks by freezing the other one.
 KEPT_DIVISIONS = 4
 MANY_SHAPES = 16
@@ -86,7 +86,7 @@ class BuiltModule:
     @property
     def division(self) -> Division:
         """Which variables are trainable now, and which BatchNormalizations: frozen ones use their moving averages."""
-        return tuple((id(part), part.trainable) for part in (*self.variables.values(), *self.normalizations))
+        return tuple(part.trainable for part in (*self.variables.values(), *self.normalizations))
 
     @property
     def read(self) -> ReadValues:
