@@ -170,6 +170,24 @@ class Interrupts(Exception):
     """Raised by a hook on purpose."""
 
 
+def test_stage_that_is_added_may_have_layers_of_its_own():
+    class Judged(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.judge = keras.layers.Dense(1, kernel_initializer="ones")
+
+        def validation_step(self, batch, batch_idx):
+            self.log("val/judged", ops.mean(self.judge(self.model(batch["x"]))))
+
+    raw = boring_batches(1)[0]
+    engine, batch = built_engine(Judged(), raw)
+    engine.train_step(batch)
+    engine.add_stage("validation", raw)
+    assert "judge.kernel" in engine.state_dict()
+    engine.eval_step("validation", batch)
+    assert engine.epoch_logs("validation").keys() == {"val/judged"}
+
+
 def test_weights_are_up_to_date_in_hooks():
     seen = []
 
