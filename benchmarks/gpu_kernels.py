@@ -145,6 +145,8 @@ def main() -> int:
         return 0
     ways = ALL if options.all else options.ways
     check_ways(parser, ways)
+    if not ways:
+        parser.error("Name at least one way, or pass --all or --render FILE.")
     if not importlib.util.find_spec("jax_plugins"):
         parser.error('JAX has no CUDA here: pip install "jax[cuda13]" in an environment of its own; no GPU is needed.')
     # Tracing and the first weights need a device: the CPU. JAX's plugin for CUDA would look for a driver.
