@@ -24,19 +24,19 @@ def compiled(options):
         convolved = jax.lax.conv_general_dilated(
             pictures, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        return convolved, matrix @ matrix
+        return convolved, matrix @ matrix, pictures.sum((0, 1, 2))
 
     shapes = (64, 32, 32, 32), (3, 3, 32, 32), (256, 256)
     arrays = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
     return jax.jit(step, compiler_options=options).lower(*arrays).compile().as_text()
 
 
-def test_only_matrix_products_of_a_training_step_are_left_to_ynnpack(options, monkeypatch):
+def test_matrix_products_and_sums_of_a_training_step_are_left_to_ynnpack(options, monkeypatch):
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     by_default = compiled(None).count('"kind":"__ynn_fusion"')
-    if by_default < 2:
-        pytest.skip("this XLA, or this CPU, has no YNNPACK for convolutions and matrix products")
-    assert compiled(options.compiler_options(StepOptions(), trains=True)).count('"kind":"__ynn_fusion"') == 1
+    if by_default < 3:
+        pytest.skip("this XLA, or this CPU, has no YNNPACK for convolutions, matrix products and sums")
+    assert compiled(options.compiler_options(StepOptions(), trains=True)).count('"kind":"__ynn_fusion"') == 2
 
 
 def test_evaluations_and_several_devices_have_the_defaults(options):
