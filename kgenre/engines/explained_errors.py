@@ -62,7 +62,8 @@ def explained(error: Exception, step: str) -> str | None:
     if not lines:
         return None
     place = described(lines[-1])
-    if "Slice entries must be static integers" in text:
+    # Before JAX 0.11, and since.
+    if "Slice entries must be static integers" in text or "slice indices must have static" in text:
         return (
             f"{step} slices with a tensor as a bound at {place}, but a step compiled by JAX must know the length of a "
             "slice: use keras.ops.slice(x, starts, shape), or slice_update(x, starts, rows)."
