@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,8 @@ _Pair = tuple[int, int]
 
 # Output pixels per partial sum of the kernel's gradient: enough to divide among cores, few enough for their caches.
 _PIXELS_AT_ONCE = 49152
+# Output pixels of a film from which on the gradient of strided pictures is computed by phases: see `_by_phases`.
+_PHASES_FROM = 256
 
 
 def convolution(pictures: Any, kernel: Any, strides: _Pair, padding: str) -> Any:
@@ -60,7 +63,11 @@ def _jax_convolution() -> Any:
 
     def backward(strides: _Pair, padding: str, saved: Any, gradient: Any) -> tuple[Any, Any]:
         pictures, kernel = saved
-        (d_pictures,) = jax.linear_transpose(lambda p: convolved(p, kernel, strides, padding), pictures)(gradient)
+        is_large = gradient.shape[1] * gradient.shape[2] >= _PHASES_FROM
+        if is_large and max(strides) > 1 and all(map(operator.ge, kernel.shape, strides)):
+            d_pictures = _by_phases(pictures.shape[1:3], kernel, gradient, strides, padding)
+        else:
+            (d_pictures,) = jax.linear_transpose(lambda p: convolved(p, kernel, strides, padding), pictures)(gradient)
 
         def d_kernel(pictures: Any, gradient: Any) -> Any:
             return _by_films(pictures, gradient, kernel.shape[:2], strides, padding)
@@ -136,3 +143,28 @@ def _by_films(pictures: Any, gradient: Any, size: _Pair, strides: _Pair, padding
 
     total = of(pictures[:first], gradient[:first])
     return lax.fori_loop(0, (films - first) // at_once, add, total).transpose(1, 2, 0, 3)
+
+
+def _by_phases(sides: _Pair, kernel: Any, gradient: Any, strides: _Pair, padding: str) -> Any:
+    """Compute the gradient of pictures with these sides, without the zeros that XLA puts between the gradient's pixels.
+
+    With strides of 2, pixels with even and with odd coordinates receive their gradient through different rows and
+    columns of the kernel. One convolution with these parts as filters gives all phases of a place as its channels
+    (Shi et al., 2016, "Real-Time Single Image and Video Super-Resolution", https://arxiv.org/abs/1609.05158).
+    """
+    from jax import lax, numpy
+
+    size, (channels, filters) = kernel.shape[:2], kernel.shape[2:]
+    befores = [before for before, _ in lax.padtype_to_pads(sides, size, strides, padding)]
+    # For each axis: the kernel's rows per phase, and the places whose phases cover the padded picture.
+    taps = [-(-reach // stride) for reach, stride in zip(size, strides, strict=True)]
+    places = [(before + side - 1) // stride + 1 for before, side, stride in zip(befores, sides, strides, strict=True)]
+    whole = [(0, tap * stride - reach) for tap, stride, reach in zip(taps, strides, size, strict=True)]
+    parts = numpy.pad(kernel, (*whole, (0, 0), (0, 0)))
+    parts = parts.reshape(taps[0], strides[0], taps[1], strides[1], channels, filters)
+    parts = parts[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4).reshape(*taps, filters, -1)
+    pads = [(tap - 1, place - side) for tap, place, side in zip(taps, places, gradient.shape[1:3], strict=True)]
+    phases = lax.conv_general_dilated(gradient, parts, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    phases = phases.reshape(len(gradient), places[0], places[1], *strides, channels).transpose(0, 1, 3, 2, 4, 5)
+    padded = phases.reshape(len(gradient), places[0] * strides[0], places[1] * strides[1], channels)
+    return padded[:, befores[0] : befores[0] + sides[0], befores[1] : befores[1] + sides[1]]
