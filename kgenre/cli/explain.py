@@ -12,6 +12,7 @@ from typing import Any
 
 from kgenre.allowed_imports import not_allowed_message
 from kgenre.cli.other_names import option_for_alias
+from kgenre.lightning_arguments import REPLACEMENTS
 
 # Lines that the parser adds for each alternative of a union type.
 _NOISE = (
@@ -83,6 +84,8 @@ def explain(message: str, parser: Any) -> str:
         meant = option_for_alias(name, [f"{key[1]}.{argument}" for argument in arguments]) if key else None
         if meant:
             return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
+        if instead := _instead(name, [base.__name__ for base in getattr(_class_at(cls), "__mro__", ())]):
+            return f"{at}{_last(cls)} has no argument {name!r}: {instead}."
         of_network = f" An argument of the network is --{key[1]}.network_args.{name}." if key else ""
         hint = suggestion(name, arguments) + (of_network if "network_args" in arguments else "")
         return f"{at}{_last(cls)} has no argument {name!r}. {hint}"
@@ -123,12 +126,15 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_OPTION.search(message):
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
-        close = _option_hint(wanted, _options_of(parser))
+        known = _options_of(parser)
+        is_trainers = wanted.rpartition(".")[0] in ("", "trainer") and not option_for_alias(wanted, known)
+        instead = _instead(_last(wanted), ["Trainer"]) if is_trainers else None
+        hint = f": {instead}." if instead else f".{_option_hint(wanted, known)}"
         if option is None:  # not typed: from a config, perhaps of another version
-            return f"the config has {wanted}, which is not an option.{close or ' Leave it out.'}"
+            return f"the config has {wanted}, which is not an option{hint if hint != '.' else '. Leave it out.'}"
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
         source = f", from {variable} in the environment" if variable in os.environ else ""
-        return f"there is no option --{wanted}{source}.{close}"
+        return f"there is no option --{wanted}{source}{hint}"
     if "surrogates not allowed" in message:
         return f"{at}a name is not valid UTF-8: rename the file or folder."
     if key and _kinds(message):
@@ -182,6 +188,11 @@ def _option_hint(name: str, known: Iterable[str]) -> str:
     return f" Did you mean --{close[0]}?" if close else ""
 
 
+def _instead(name: str, classes: Iterable[str]) -> str | None:
+    """Return what to write instead of an argument that one of these classes has in Lightning."""
+    return next((REPLACEMENTS[cls][name] for cls in classes if name in REPLACEMENTS.get(cls, {})), None)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint at the name probably meant, or the list of known names."""
     known = [other for other in known if other != name]
@@ -196,16 +207,18 @@ def _last(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _arguments_of(path: str) -> list[str]:
+def _class_at(path: str) -> Any:
     module, _, name = path.rpartition(".")
-    cls = getattr(sys.modules.get(module), name, None)
+    return getattr(sys.modules.get(module), name, None)
+
+
+def _arguments_of(path: str) -> list[str]:
+    cls = _class_at(path)
     return [argument for argument in inspect.signature(cls).parameters if argument != "self"] if cls else []
 
 
 def _is_keras_class(path: str) -> bool:
-    module, _, name = path.rpartition(".")
-    bases = getattr(getattr(sys.modules.get(module), name, None), "__mro__", ())
-    return any(base.__module__.startswith("keras.") for base in bases)
+    return any(base.__module__.startswith("keras.") for base in getattr(_class_at(path), "__mro__", ()))
 
 
 def _known_classes(option: str) -> list[str]:
