@@ -1,4 +1,4 @@
-"""Arguments of Lightning's classes and methods that do not exist here, and what to write instead."""
+"""Errors for arguments of public functions: those of Lightning that do not exist here, and those of a wrong type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import ParamSpec, TypeVar
 
+from kgenre.argument_types import wrong_argument
 from kgenre.users_code import ShortTraceback
 
 P = ParamSpec("P")
@@ -102,18 +103,18 @@ REPLACEMENTS: dict[str, dict[str, str]] = {
 }
 
 
-class ArgumentError(ShortTraceback, TypeError):
-    """An argument does not exist; the message says what to write instead."""
+class ArgumentError(ShortTraceback, TypeError, ValueError):
+    """An argument does not exist, or takes another type or choice; the message says what to write instead."""
 
 
 def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function of `REPLACEMENTS`: for an argument that it lacks, the error says what to write instead.
+    """Decorate a public function: for an argument that it lacks, or of a wrong type, the error says what to write.
 
     For a name that Lightning does not have either, it names the most similar argument; if there is none, Python's own
-    error is raised.
+    error is raised. Types are compared as in `wrong_argument`.
 
     Raises:
-        ArgumentError: (when the function is called) an argument does not exist.
+        ArgumentError: (when the function is called) an argument does not exist, or is none of what it takes.
 
     Example:
         >>> class Timer:
@@ -126,6 +127,9 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
         >>> Timer(durations=1)
         Traceback (most recent call last):
         kgenre.lightning_arguments.ArgumentError: Timer has no argument 'durations'. Did you mean 'duration'?
+        >>> kgenre.Trainer(max_epochs="3")
+        Traceback (most recent call last):
+        kgenre.lightning_arguments.ArgumentError: Trainer(max_epochs=...) takes a whole number or None. Received: '3'
     """
     parameters = inspect.signature(function).parameters
     called = function.__qualname__.removesuffix(".__init__").split("<locals>.")[-1]
@@ -140,6 +144,11 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
                 raise ArgumentError(f"{called} has no argument {name!r}: {replacements[name]}.")
             if similar := get_close_matches(name, parameters, 1):
                 raise ArgumentError(f"{called} has no argument {name!r}. Did you mean {similar[0]!r}?")
+        for name, value in [*zip(parameters, args, strict=False), *kwargs.items()]:
+            if takes := wrong_argument(function, name, value):
+                # The user may have named a class that has its arguments from a base.
+                what = type(args[0]).__name__ if function.__name__ == "__init__" else called
+                raise ArgumentError(f"{what}({name}=...) takes {takes}. Received: {value!r}")
         return function(*args, **kwargs)
 
     return explained

@@ -251,7 +251,7 @@ SUITE = [
         validation_check_interval_exceed_data_length_correct=of(as_theirs, "val_check_interval_across_epochs"),
         validation_check_interval_exceed_data_length_wrong=of(as_theirs, "impossible_val_check_interval"),
         val_check_interval_float_with_none_check_val_every_n_epoch=of(as_theirs, "impossible_val_check_interval"),
-        time_based_val_check_interval=(of(flags, "errors_name_the_argument_and_the_value"), "refused: a repeated run would validate at other steps"),
+        time_based_val_check_interval=(of(flags, "wrong_types_name_the_argument_and_the_value"), "refused: a repeated run would validate at other steps"),
         time_and_epoch_gated_val_check=(of(flags, "errors_name_the_argument_and_the_value"), "the same"),
     ),
     *expectations(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kgenre.callbacks.search import Search, SoughtAttribute, run_trial
 from kgenre.engines.out_of_memory import is_out_of_memory
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class BatchSizeFinder(Search):
         >>> finder.optimal_batch_size
     """
 
+    @explain_arguments
     def __init__(
         self,
         mode: Literal["power", "binsearch"] = "power",
@@ -59,8 +61,6 @@ class BatchSizeFinder(Search):
         margin: float = 0.05,
         max_val: int = 8192,
     ) -> None:
-        if mode not in ("power", "binsearch"):
-            raise ValueError(f"The batch size finder's mode must be 'power' or 'binsearch'. Received: {mode!r}")
         if min(steps_per_trial, init_val, max_trials) < 1 or not 0 <= margin < 1 or max_val < init_val:
             raise ValueError(
                 "The batch size finder takes steps_per_trial, init_val and max_trials >= 1, 0 <= margin < 1, "

@@ -8,6 +8,7 @@ from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -30,6 +31,7 @@ class DeviceStatsMonitor(Callback):
 
     logs = ("device/",)
 
+    @explain_arguments
     def __init__(self, cpu_stats: bool | None = None) -> None:
         self.cpu_stats = cpu_stats
         self._clocks = (0.0, 0.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.logged_names import check_logged
-from kgenre.callbacks.monitor import check_mode, check_monitor, is_better, monitored, worst
+from kgenre.callbacks.monitor import check_monitor, is_better, monitored, worst
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class EarlyStopping(Callback):
             leaves the newest weights; a resumed run knows only the weights since then.
 
     Raises:
-        MonitorError: another mode, no name, or (while training) the value was not logged.
+        MonitorError: no name, or (while training) the value was not logged.
 
     Example:
         >>> Trainer(callbacks=[EarlyStopping("val/loss", patience=5, restore_best_weights=True)])
@@ -55,12 +55,12 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         patience: int = 3,
         verbose: bool = False,
-        mode: str = "min",
+        mode: Literal["min", "max"] = "min",
         strict: bool = True,
         check_finite: bool = True,
         stopping_threshold: float | None = None,
         divergence_threshold: float | None = None,
-        check_on_train_epoch_end: bool = False,
+        check_on_train_epoch_end: bool | None = False,
         restore_best_weights: bool = False,
     ) -> None:
         self.monitor = check_monitor("EarlyStopping", monitor)
@@ -69,7 +69,7 @@ class EarlyStopping(Callback):
         self.verbose = verbose
         self.strict = strict
         self.check_on_train_epoch_end = check_on_train_epoch_end
-        self.mode = check_mode("EarlyStopping", mode)
+        self.mode = mode
         self.check_finite = check_finite
         self.stopping_threshold = stopping_threshold
         self.divergence_threshold = divergence_threshold

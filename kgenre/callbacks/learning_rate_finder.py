@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.callbacks.search import Search, SoughtAttribute, run_trial
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -112,6 +113,7 @@ class LearningRateFinder(Search):
         >>> finder.optimal_lr.suggestion()
     """
 
+    @explain_arguments
     def __init__(
         self,
         min_lr: float = 1e-8,
@@ -127,8 +129,6 @@ class LearningRateFinder(Search):
                 "A range test takes 0 < min_lr < max_lr and at least 2 steps. "
                 f"Received: min_lr={min_lr}, max_lr={max_lr}, num_training_steps={num_training_steps}"
             )
-        if mode not in ("exponential", "linear"):
-            raise ValueError(f"A range test's mode must be 'exponential' or 'linear'. Received: {mode!r}")
         self.min_lr = min_lr
         self.max_lr = max_lr
         self.num_training_steps = num_training_steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.lightning_arguments import explain_arguments
@@ -29,9 +29,7 @@ class LearningRateMonitor(Callback):
     logs = ("lr-",)
 
     @explain_arguments
-    def __init__(self, logging_interval: str | None = "epoch") -> None:
-        if logging_interval not in ("epoch", "step", None):
-            raise ValueError(f"logging_interval must be 'epoch', 'step' or None. Received: {logging_interval!r}")
+    def __init__(self, logging_interval: Literal["epoch", "step"] | None = "epoch") -> None:
         self.logging_interval = logging_interval
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:

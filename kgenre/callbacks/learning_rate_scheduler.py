@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -34,6 +35,7 @@ class LearningRateScheduler(Callback):
         >>> LearningRateScheduler(ConstantThenDecay(constant_epochs=10, decay=0.01))
     """
 
+    @explain_arguments
     def __init__(
         self,
         schedule: Callable[[int, float], float],
@@ -41,8 +43,6 @@ class LearningRateScheduler(Callback):
         frequency: int = 1,
         optimizer: int | None = None,
     ) -> None:
-        if interval not in ("epoch", "step"):
-            raise ValueError(f"LearningRateScheduler(interval=...) must be 'epoch' or 'step'. Received: {interval!r}")
         if frequency < 1:
             raise ValueError(f"LearningRateScheduler(frequency=...) must be at least 1. Received: {frequency!r}")
         if not _takes_two(schedule):
@@ -142,6 +142,7 @@ class ConstantThenDecay:
         (0.0001, 9.9e-05)
     """
 
+    @explain_arguments
     def __init__(self, constant_epochs: int = 10, decay: float = 0.01) -> None:
         self.constant_epochs = constant_epochs
         self.decay = decay

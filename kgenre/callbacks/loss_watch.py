@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.checkpoints import Checkpoint, CheckpointError, checkpoints_by_age, read_checkpoint, write_checkpoint
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -35,6 +36,7 @@ class LossWatch(Callback):
         TypeError: (when training starts) with ``max_rollbacks``, the optimizer was given a Keras schedule.
     """
 
+    @explain_arguments
     def __init__(self, every_n_steps: int = 10, max_rollbacks: int = 0, rollback_factor: float = 0.5) -> None:
         name = type(self).__name__
         if every_n_steps < 1:

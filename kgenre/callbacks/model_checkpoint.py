@@ -12,7 +12,7 @@ from kgenre.callbacks.checkpoint_name import FIELD, check_template, checkpoint_n
 from kgenre.callbacks.checkpoint_saver import CheckpointSaver
 from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.logged_names import check_logged, other_spelling
-from kgenre.callbacks.monitor import check_mode, monitored
+from kgenre.callbacks.monitor import monitored
 from kgenre.callbacks.save_times import SaveTimes
 from kgenre.checkpoints import remove_checkpoint
 from kgenre.lightning_arguments import explain_arguments
@@ -44,8 +44,8 @@ class ModelCheckpoint(Callback):
         mode: whether smaller ("min") or larger ("max") is better.
         save_top_k: how many of the best to keep; -1: all. If a run is resumed with a smaller number, those beyond it
             stay on the disk.
-        save_last: keep the newest one, to resume from, at least that of the end of the fit; False: only as long as no
-            checkpoint is ranked.
+        save_last: keep the newest one, to resume from, at least that of the end of the fit; False or None: only as
+            long as no checkpoint is ranked.
         every_n_epochs: save every n epochs only; None: 1, or never if one of the next two is given.
         every_n_train_steps: save every n optimizer updates instead.
         train_time_interval: save when this much time has passed since the last one ("DD:HH:MM:SS", a dict with the
@@ -77,9 +77,9 @@ class ModelCheckpoint(Callback):
     def __init__(
         self,
         monitor: str | None = "val/loss",
-        mode: str = "min",
+        mode: Literal["min", "max"] = "min",
         save_top_k: int = 1,
-        save_last: bool = True,
+        save_last: bool | None = True,
         every_n_epochs: int | None = None,
         save_weights_only: bool = False,
         every_n_train_steps: int | None = None,
@@ -89,10 +89,6 @@ class ModelCheckpoint(Callback):
         async_save: bool = False,
         on_save_error: Literal["raise", "warn"] = "raise",
     ) -> None:
-        if on_save_error not in ("raise", "warn"):
-            raise ValueError(
-                f"ModelCheckpoint(on_save_error=...) must be 'raise' or 'warn'. Received: {on_save_error!r}"
-            )
         if save_top_k < -1:
             raise ValueError(f"ModelCheckpoint takes save_top_k >= -1. Received: save_top_k={save_top_k}")
         if monitor is None and save_top_k > 1:
@@ -101,14 +97,14 @@ class ModelCheckpoint(Callback):
                 "monitor, or save_top_k=-1, 0 or 1."
             )
         self.monitor = monitor
-        self.mode = check_mode("ModelCheckpoint", mode)
+        self.mode = mode
         self.save_top_k = save_top_k
         self.save_last = save_last
         self.times = SaveTimes(every_n_epochs, every_n_train_steps, train_time_interval)
         self.save_on_exception = save_on_exception
         self.filename = "{step:06d}" if filename is None else check_template(filename)
         self.save_weights_only = save_weights_only
-        self.kept = KeptCheckpoints(save_top_k, mode)
+        self.kept = KeptCheckpoints(int(save_top_k), mode)  # a NumPy number would not fit in a checkpoint's JSON
         self._saver = CheckpointSaver(self.kept, async_save, on_save_error)
         self.folder: Path | None = None
         self._others: list[ModelCheckpoint] = []

@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -27,6 +28,7 @@ class ModelSummary(Callback):
         >>> Trainer(callbacks=[ModelSummary(max_depth=-1)])
     """
 
+    @explain_arguments
     def __init__(self, max_depth: int = 1) -> None:
         if max_depth < -1:
             raise ValueError(f"ModelSummary(max_depth=...) must be -1, 0 or more. Received: {max_depth}")

@@ -7,26 +7,15 @@ from collections.abc import Mapping
 
 from kgenre.users_code import ShortTraceback
 
-MODES = ("min", "max")
-
 
 class MonitorError(ShortTraceback, ValueError):
-    """A callback's monitored value was not logged, or its name or mode is invalid."""
-
-
-def check_mode(callback: str, mode: str) -> str:
-    """Return the mode if it is "min" or "max"."""
-    if mode not in MODES:
-        raise MonitorError(f"{callback}(mode=...) must be 'min' or 'max'. Received: {mode!r}")
-    return mode
+    """A callback's monitored value was not logged, or has no name."""
 
 
 def check_monitor(callback: str, monitor: str) -> str:
     """Return the monitor if it is a name."""
-    if not (monitor and isinstance(monitor, str)):
-        raise MonitorError(
-            f"{callback}(monitor=...) must be the name of a logged value, such as 'val/loss'. Received: {monitor!r}"
-        )
+    if not monitor:
+        raise MonitorError(f"{callback}(monitor=...) must be the name of a logged value, such as 'val/loss'.")
     return monitor
 
 

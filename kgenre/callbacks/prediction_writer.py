@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,16 +40,12 @@ class PredictionWriter(Callback):
         >>> trainer.predict(module, batches, return_predictions=False)
     """
 
+    @explain_arguments
     def __init__(
         self,
         output_dir: str | Path | None = None,
         write_interval: Literal["batch", "epoch", "batch_and_epoch"] = "batch",
     ) -> None:
-        if write_interval not in ("batch", "epoch", "batch_and_epoch"):
-            raise ValueError(
-                f"PredictionWriter(write_interval=...) must be 'batch', 'epoch' or 'batch_and_epoch'. "
-                f"Received: {write_interval!r}"
-            )
         self.output_dir = output_dir
         self.write_interval = write_interval
         self._predictions: list[Any] = []

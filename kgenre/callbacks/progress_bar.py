@@ -12,6 +12,7 @@ from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
 from kgenre.callbacks.terminal_bar import TerminalBar
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.quoted_path import quoted_path
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class ProgressBar(Callback):
         >>> Trainer(callbacks=[ProgressBar(refresh_rate=20)])
     """
 
+    @explain_arguments
     def __init__(self, refresh_rate: int = 1) -> None:
         if refresh_rate < 1:
             raise ValueError(f"ProgressBar(refresh_rate=...) must be at least 1. Received: {refresh_rate}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.callbacks.logged_names import check_logged
-from kgenre.callbacks.monitor import check_mode, check_monitor, is_better, monitored, worst
+from kgenre.callbacks.monitor import check_monitor, is_better, monitored, worst
+from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -45,12 +46,13 @@ class ReduceLROnPlateau(Callback):
 
     monitors = True
 
+    @explain_arguments
     def __init__(
         self,
         monitor: str = "val/loss",
         factor: float = 0.1,
         patience: int = 10,
-        mode: str = "min",
+        mode: Literal["min", "max"] = "min",
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
@@ -65,7 +67,7 @@ class ReduceLROnPlateau(Callback):
         self.monitor = check_monitor("ReduceLROnPlateau", monitor)
         self.factor = factor
         self.patience = patience
-        self.mode = check_mode("ReduceLROnPlateau", mode)
+        self.mode = mode
         self.min_delta = abs(min_delta)
         self.cooldown = cooldown
         self.min_lr = min_lr

@@ -39,12 +39,12 @@ class SaveTimes:
                 f"Received: every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}, "
                 f"train_time_interval={train_time_interval!r}"
             )
-        self.steps = every_n_train_steps
+        self.steps = None if every_n_train_steps is None else int(every_n_train_steps)
         self.seconds: float | None = None
         if train_time_interval is not None:
             argument = "ModelCheckpoint(train_time_interval=...)"
             self.seconds = read_duration(argument, train_time_interval).total_seconds()
-        self.epochs = (every_n_epochs or 1) if self.steps is None and self.seconds is None else None
+        self.epochs = int(every_n_epochs or 1) if self.steps is None and self.seconds is None else None
         self.is_due = False  # by updates or by time; it may wait for a validation
         self._seen = 0  # the newest update that was noted
         self._saved_at = 0.0  # `monotonic` time

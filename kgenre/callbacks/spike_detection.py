@@ -54,10 +54,10 @@ class SpikeDetection(LossWatch):
         rollback_factor: float = 0.5,
     ) -> None:
         super().__init__(every_n_steps, max_rollbacks, rollback_factor)
-        if mode not in ("min", "max") or window < 1 or warmup < 1 or (atol is None and rtol is None):
+        if window < 1 or warmup < 1 or (atol is None and rtol is None):
             raise ValueError(
-                "SpikeDetection takes mode 'min' or 'max', window >= 1, warmup >= 1, and atol or rtol. Received: "
-                f"mode={mode!r}, window={window}, warmup={warmup}, atol={atol}, rtol={rtol}"
+                "SpikeDetection takes window >= 1, warmup >= 1, and atol or rtol. Received: "
+                f"window={window}, warmup={warmup}, atol={atol}, rtol={rtol}"
             )
         self.mode = mode
         self.warmup = warmup

@@ -45,8 +45,6 @@ class Timer(Callback):
         duration: str | timedelta | dict[str, float] | None = None,
         interval: Literal["step", "epoch"] = "step",
     ) -> None:
-        if interval not in ("step", "epoch"):
-            raise ValueError(f"Timer(interval=...) must be 'step' or 'epoch'. Received: {interval!r}")
         self.duration = None if duration is None else read_duration("Timer(duration=...)", duration).total_seconds()
         self.interval = interval
         self._before: dict[_Stage, float] = {}  # seconds by stage, up to the last stop of its clock

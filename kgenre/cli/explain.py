@@ -126,10 +126,10 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_OPTION.search(message):
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
-        known = _options_of(parser)
-        is_trainers = wanted.rpartition(".")[0] in ("", "trainer") and not option_for_alias(wanted, known)
+        options = _options_of(parser)
+        is_trainers = wanted.rpartition(".")[0] in ("", "trainer") and not option_for_alias(wanted, options)
         instead = _instead(_last(wanted), ["Trainer"]) if is_trainers else None
-        hint = f": {instead}." if instead else f".{_option_hint(wanted, known)}"
+        hint = f": {instead}." if instead else f".{_option_hint(wanted, options)}"
         if option is None:  # not typed: from a config, perhaps of another version
             return f"the config has {wanted}, which is not an option{hint if hint != '.' else '. Leave it out.'}"
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"

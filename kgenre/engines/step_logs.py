@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-REDUCTIONS = ("mean", "sum", "min", "max")
 _current: ContextVar[StepLogs | None] = ContextVar("current_step_logs", default=None)
 
 
@@ -51,12 +50,8 @@ class StepLogs:
         """Add one scalar with its weight in the epoch's mean, or a Keras metric.
 
         Raises:
-            ValueError: the value is not a scalar, ``reduce_fx`` is unknown, or the step has already logged the name.
+            ValueError: the value is not a scalar, or the step has already logged the name.
         """
-        if entry.reduce_fx not in REDUCTIONS:
-            raise ValueError(
-                f"log({entry.name!r}): reduce_fx must be one of {', '.join(REDUCTIONS)}. Received: {entry.reduce_fx!r}"
-            )
         if any(entry.name == known.name for known in (*self.entries, *self.metrics)):
             raise ValueError(f"log({entry.name!r}) was called twice in one step. Give each value its own name.")
         if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once per epoch

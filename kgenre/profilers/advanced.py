@@ -8,6 +8,7 @@ import pstats
 from collections import defaultdict
 from pathlib import Path
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.profilers.profiler import Profiler
 
 
@@ -26,6 +27,7 @@ class AdvancedProfiler(Profiler):
         >>> Trainer(profiler=AdvancedProfiler(line_count_restriction=20)).fit(module, batches)
     """
 
+    @explain_arguments
     def __init__(
         self,
         dirpath: str | Path | None = None,

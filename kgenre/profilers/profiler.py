@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.lightning_arguments import explain_arguments
+
 if TYPE_CHECKING:
     from kgenre.engines import Engine
 
@@ -34,6 +36,7 @@ class Profiler:
         ...             draw()
     """
 
+    @explain_arguments
     def __init__(self, dirpath: str | Path | None = None, filename: str = "profile") -> None:
         self.dirpath = dirpath
         self.filename = filename

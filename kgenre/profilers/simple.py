@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from time import perf_counter
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.profilers.profiler import Profiler
 
 
@@ -24,6 +25,7 @@ class SimpleProfiler(Profiler):
         >>> Trainer(profiler="simple").fit(module, batches)
     """
 
+    @explain_arguments
     def __init__(
         self,
         dirpath: str | Path | None = None,

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.profilers.profiler import Profiler
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class TraceProfiler(Profiler):
         >>> Trainer(profiler=TraceProfiler(skip_steps=20, steps=5)).fit(module, batches)
     """
 
+    @explain_arguments
     def __init__(self, dirpath: str | Path | None = None, skip_steps: int = 10, steps: int = 10) -> None:
         if skip_steps < 0 or steps < 1:
             raise ValueError(

@@ -11,23 +11,17 @@ from pathlib import Path
 
 from kgenre.training.errors import TrainerError
 
-ACCELERATORS = ("auto", "cpu", "gpu")
-STRATEGIES = ("auto", "single", "data_parallel")
 Devices = int | Sequence[int] | str
 
 _log = logging.getLogger("kgenre")
 
 
-def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None:
-    """Reject values that are invalid on every machine; imports no backend.
+def check_devices(devices: Devices) -> None:
+    """Reject devices that no machine has; imports no backend.
 
     Raises:
-        TrainerError: an invalid value.
+        TrainerError: not "auto", a number or a list of indices.
     """
-    if accelerator not in ACCELERATORS:
-        raise TrainerError(f"accelerator must be one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}")
-    if strategy not in STRATEGIES:
-        raise TrainerError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
     is_count = isinstance(devices, int) and not isinstance(devices, bool) and (devices == -1 or devices > 0)
     is_list = (
         isinstance(devices, list | tuple)

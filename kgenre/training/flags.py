@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Mapping
 from numbers import Integral, Real
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from kgenre.callbacks.anomaly_detection import AnomalyDetection
 from kgenre.callbacks.duration import read_duration
 from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
 from kgenre.profilers import PROFILERS, Profiler
-from kgenre.training.accelerator import check_accelerator
+from kgenre.training.accelerator import check_devices
 from kgenre.training.errors import TrainerError
 from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.limits import check_limit
@@ -44,7 +43,6 @@ _DEFAULTS: dict[str, Any] = {
     "num_sanity_val_steps": 2,
     "default_root_dir": "runs",  # None is accepted too: Lightning's default
 }
-_MAY_BE_NONE = ("max_epochs", "min_epochs", "min_steps", "check_val_every_n_epoch")
 
 
 def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
@@ -62,6 +60,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     _check(f)
     f.precision = check_precision(f.precision)
     f.fast_dev_run = int(f.fast_dev_run)
+    f.jit_compile = f.jit_compile if f.jit_compile in (None, "auto") else bool(f.jit_compile)
     check_callbacks("Trainer(callbacks=...)", as_list(f.callbacks))
     f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
     for logger in f.loggers:
@@ -123,28 +122,21 @@ def _check(f: SimpleNamespace) -> None:
     _at_least(num_sanity_val_steps=(f.num_sanity_val_steps, -1), max_epochs=(f.max_epochs, -1))
     _at_least(min_epochs=(f.min_epochs, 0), min_steps=(f.min_steps, 0), fast_dev_run=(f.fast_dev_run, 0))
     _at_least(reload_dataloaders_every_n_epochs=(f.reload_dataloaders_every_n_epochs, 0))
-    if isinstance(f.val_check_interval, float) and f.val_check_interval > 0:
-        check_limit("val_check_interval", f.val_check_interval)
-    else:
+    is_count = isinstance(f.val_check_interval, Integral)
+    if is_count or f.val_check_interval <= 0:
         _at_least(val_check_interval=(f.val_check_interval, 1))
-    if f.check_val_every_n_epoch is None and isinstance(f.val_check_interval, float):
+    else:
+        check_limit("val_check_interval", f.val_check_interval)
+    if f.check_val_every_n_epoch is None and not is_count:
         raise TrainerError(
             "check_val_every_n_epoch=None counts training batches across epochs, so val_check_interval must be a "
             f"number of batches. Received: val_check_interval={f.val_check_interval}"
         )
     check_clipping(f.gradient_clip_val, f.gradient_clip_algorithm)
     if f.steps_per_execution != "auto":
-        if not isinstance(f.steps_per_execution, int):
-            raise TrainerError(f"steps_per_execution must be a number or 'auto'. Received: {f.steps_per_execution!r}")
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
-    if not (f.jit_compile is None or isinstance(f.jit_compile, bool) or f.jit_compile == "auto"):  # 1 is not a bool
-        raise TrainerError(f"jit_compile must be True, False, None or 'auto'. Received: {f.jit_compile!r}")
-    if not isinstance(f.name, str | os.PathLike | None):
-        raise TrainerError(f"name must be a string, or None. Received: {f.name!r}")
     check_limit("overfit_batches", f.overfit_batches)
-    check_accelerator(f.accelerator, f.devices, f.strategy)
-    if f.deterministic not in (True, False, "warn"):
-        raise TrainerError(f"deterministic must be True, False or 'warn'. Received: {f.deterministic!r}")
+    check_devices(f.devices)
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         off = "barebones=True" if f.barebones else "enable_checkpointing=False"
@@ -192,7 +184,5 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
 
 def _at_least(**arguments: tuple[Any, int]) -> None:
     for name, (value, least) in arguments.items():
-        if value is None and name in _MAY_BE_NONE:
-            continue
-        if not (isinstance(value, Integral) and int(value) >= least):
+        if value is not None and value < least:
             raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")

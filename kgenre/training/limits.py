@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from kgenre.training.errors import TrainerError
@@ -12,7 +12,7 @@ from kgenre.training.errors import TrainerError
 
 def check_limit(name: str, limit: int | float | None) -> int | float | None:
     """Check a limit: a count (int >= 0), a fraction (float 0.0 to 1.0), or None for all."""
-    if limit is None or (isinstance(limit, Integral) and limit >= 0) or (isinstance(limit, float) and 0 <= limit <= 1):
+    if limit is None or (isinstance(limit, Integral) and limit >= 0) or (isinstance(limit, Real) and 0 <= limit <= 1):
         return limit
     raise TrainerError(f"{name} takes a number of batches (int) or a fraction (0.0 to 1.0). Received: {limit!r}")
 
@@ -85,7 +85,7 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
     Raises:
         TrainerError: more batches than an epoch has, or a fraction of an epoch of unknown length.
     """
-    if interval == 1.0 and isinstance(interval, float):
+    if interval == 1 and not isinstance(interval, Integral):
         return math.inf  # at the end of the epoch, however long it is
     if isinstance(interval, Integral):
         if interval > batches and not across_epochs:

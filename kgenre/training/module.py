@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from kgenre.engines import prepare_keras, step_logs
 from kgenre.lightning_arguments import explain_arguments
@@ -178,7 +178,7 @@ class Module(Hyperparameters):
         logger: bool = True,
         on_step: bool | None = None,
         on_epoch: bool | None = None,
-        reduce_fx: str = "mean",
+        reduce_fx: Literal["mean", "sum", "min", "max"] = "mean",
         batch_size: Any = None,
         add_dataloader_idx: bool = True,
         sync_dist: bool = False,
@@ -209,11 +209,11 @@ class Module(Hyperparameters):
             sync_dist: as in Lightning's steps; changes nothing, as there is only one process.
 
         Raises:
-            ValueError: not a scalar, no name, an unknown ``reduce_fx``, neither ``on_step`` nor ``on_epoch``, or the
+            ValueError: not a scalar, no name, neither ``on_step`` nor ``on_epoch``, or the
                 same name twice in a step.
         """
-        if not (name and isinstance(name, str)):
-            raise ValueError(f"log({name!r}, ...) needs a name, such as 'train/loss'.")
+        if not name:
+            raise ValueError("log('', ...) needs a name, such as 'train/loss'.")
         if self._trainer is not None and self._trainer.barebones:
             return
         logs = step_logs.current()

@@ -130,7 +130,8 @@ class Trainer(Run):
             a CPU.
 
     Raises:
-        TrainerError: an invalid argument.
+        TrainerError: an invalid value.
+        ArgumentError: an argument that does not exist, or of a wrong type.
 
     Example:
         >>> trainer = Trainer(max_epochs=3)
@@ -170,7 +171,7 @@ class Trainer(Run):
         deterministic: bool | Literal["warn"] = False,
         callbacks: Callback | list[Callback] | None = None,
         logger: Logger | list[Logger] | bool | None = None,
-        default_root_dir: str = "runs",
+        default_root_dir: str | None = "runs",
         name: str | None = None,
         enable_checkpointing: bool | None = None,
         enable_progress_bar: bool | None = None,
@@ -195,7 +196,7 @@ class Trainer(Run):
         self.num_sanity_val_steps = flags.num_sanity_val_steps
         self.accumulate_grad_batches = flags.accumulate_grad_batches
         self.precision = flags.precision
-        self.jit_compile: bool | Literal["auto"] | None = jit_compile
+        self.jit_compile: bool | Literal["auto"] | None = flags.jit_compile
         self.steps_per_execution: int | Literal["auto"] = flags.steps_per_execution
         self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
         self.deterministic = deterministic
@@ -204,7 +205,7 @@ class Trainer(Run):
         self.step_options = StepOptions(
             gradient_clip_val,
             gradient_clip_algorithm,
-            jit_compile=jit_compile is True,
+            jit_compile=flags.jit_compile is True,
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
         )

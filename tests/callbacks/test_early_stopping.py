@@ -163,7 +163,7 @@ def test_state_dict_round_trip():
 
 
 def test_wrong_mode():
-    with pytest.raises(ValueError, match=r"EarlyStopping\(mode=...\) must be 'min' or 'max'. Received: 'least'"):
+    with pytest.raises(ValueError, match=r"EarlyStopping\(mode=...\) takes 'min' or 'max'. Received: 'least'"):
         EarlyStopping(mode="least")
 
 

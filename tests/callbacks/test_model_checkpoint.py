@@ -970,5 +970,5 @@ def test_checkpoint_deleted_by_hand_frees_a_top_k_slot():
 
 
 def test_on_save_error_must_be_raise_or_warn():
-    with pytest.raises(ValueError, match=r"on_save_error=...\) must be 'raise' or 'warn'. Received: 'ignore'"):
+    with pytest.raises(ValueError, match=r"on_save_error=...\) takes 'raise' or 'warn'. Received: 'ignore'"):
         ModelCheckpoint(on_save_error="ignore")

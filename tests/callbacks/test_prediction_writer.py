@@ -55,7 +55,7 @@ def test_writes_to_the_run_folder_or_fails():
     assert names == ["batch_000000.npz", "predictions.npz"]
     with pytest.raises(ValueError, match="has no folder to write to: pass output_dir"):
         quiet_trainer(callbacks=PredictionWriter()).predict(module, boring_batches(1))
-    with pytest.raises(ValueError, match=r"'batch', 'epoch' or 'batch_and_epoch'. Received: 'never'"):
+    with pytest.raises(ValueError, match=r"'batch' or 'epoch' or 'batch_and_epoch'. Received: 'never'"):
         PredictionWriter(write_interval="never")
 
 

@@ -157,10 +157,9 @@ def test_impossible_monitor_fails_before_the_first_step(kind, monitor, validatio
 
 
 @pytest.mark.parametrize("kind", [ReduceLROnPlateau, EarlyStopping])
-@pytest.mark.parametrize("monitor", [None, "", 1])
-def test_a_monitor_that_is_no_name_is_refused_at_once(kind, monitor):
-    with pytest.raises(MonitorError, match=rf"{kind.__name__}\(monitor=...\) must be the name .*: {monitor!r}"):
-        kind(monitor=monitor)
+def test_a_monitor_without_a_name_is_refused_at_once(kind):
+    with pytest.raises(MonitorError, match=rf"{kind.__name__}\(monitor=...\) must be the name .*'val/loss'"):
+        kind(monitor="")
 
 
 def test_missing_monitor_error():

@@ -68,7 +68,7 @@ def test_invalid_durations(wrong):
 
 
 def test_wrong_interval():
-    with pytest.raises(ValueError, match=r"Timer\(interval=...\) must be 'step' or 'epoch'. Received: 'batch'"):
+    with pytest.raises(ValueError, match=r"Timer\(interval=...\) takes 'step' or 'epoch'. Received: 'batch'"):
         Timer("00:00:00:01", interval="batch")
 
 

@@ -58,7 +58,11 @@ def fails(capsys):
         (["fit", "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath=x"], 2, ["in <run>/checkpoints"]),
         (["fit", "--trainer.logger=CSVLogger", "--trainer.logger.version=3"], 2, ["'version': runs are numbered"]),
         (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.patience=x"], 2, ["patience takes a whole"]),
-        (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.mode=x"], 1, ["'min' or 'max'", "'x'"]),
+        (
+            ["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.mode=x"],
+            2,
+            ["'min' or 'max'. Received: x"],
+        ),
         (["fit", "--trainer.callbacks+=LearningRateScheduler"], 2, ["needs --trainer.callbacks.schedule"]),
         (
             ["fit", "--trainer.callbacks+=LearningRateScheduler", "--trainer.callbacks.schedule=ConstantThenDecay"],

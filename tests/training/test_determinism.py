@@ -51,5 +51,5 @@ def test_missing_seed_raises_or_warns(monkeypatch, caplog):
 
 
 def test_other_values_are_rejected():
-    with pytest.raises(TrainerError, match=r"deterministic must be True, False or 'warn'\. Received: 'yes'"):
+    with pytest.raises(ValueError, match=r"deterministic=...\) takes 'warn' or True or False\. Received: 'yes'"):
         quiet_trainer(deterministic="yes")

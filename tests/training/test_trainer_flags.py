@@ -388,27 +388,17 @@ def test_jit_compile_trains_to_the_same_loss():
         {"limit_train_batches": -1},
         {"limit_val_batches": 1.5},
         {"limit_test_batches": -0.1},
-        {"limit_predict_batches": "half"},
         {"overfit_batches": -1},
         {"overfit_batches": 2.5},
         {"log_every_n_steps": -1},
         {"val_check_interval": 0},
         {"val_check_interval": 1.5},
         {"val_check_interval": 0.0},
-        {"val_check_interval": "00:01:00:00"},
-        {"max_epochs": "3"},
-        {"max_steps": 1.5},
         {"check_val_every_n_epoch": 0},
         {"num_sanity_val_steps": -2},
         {"precision": "64-true"},
-        {"val_check_interval": None},
-        {"accumulate_grad_batches": None},
-        {"max_steps": None},
-        {"fast_dev_run": None},
-        {"gradient_clip_val": "1"},
-        {"jit_compile": 1},
+        {"gradient_clip_val": 0},
         {"gradient_clip_val": float("nan")},
-        {"name": 7},
     ],
     ids=str,
 )
@@ -416,6 +406,37 @@ def test_errors_name_the_argument_and_the_value(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(TrainerError, match=rf"^{name} .*Received: {re.escape(repr(value))}$"):
         kgenre.Trainer(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "takes"),
+    [
+        ({"max_epochs": "3"}, "a whole number or None"),
+        ({"max_epochs": 2.5}, "a whole number or None"),
+        ({"max_steps": None}, "a whole number"),
+        ({"fast_dev_run": None}, "a whole number or True or False"),
+        ({"limit_predict_batches": "half"}, "a number or None"),
+        ({"val_check_interval": "00:01:00:00"}, "a number"),
+        ({"val_check_interval": None}, "a number"),
+        ({"gradient_clip_val": "1"}, "a number or None"),
+        ({"gradient_clip_algorithm": "l2"}, "'norm' or 'value'"),
+        ({"enable_progress_bar": "no"}, "True or False or None"),
+        ({"steps_per_execution": "many"}, "'auto' or a whole number"),
+        ({"name": 7}, "text or None"),
+    ],
+    ids=str,
+)
+def test_wrong_types_name_the_argument_and_the_value(arguments, takes):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=rf"^Trainer\({name}=...\) takes {takes}. Received: {re.escape(repr(value))}$"):
+        kgenre.Trainer(**arguments)
+
+
+@pytest.mark.parametrize("fraction", [np.float32(0.5), np.float64(0.5)], ids=repr)
+def test_fractions_may_be_numpy_scalars(fraction):
+    watch, _ = watched(6, 1, max_epochs=1, val_check_interval=fraction, limit_train_batches=fraction)
+    assert len(watch.batches) == 3
+    assert watch.validations == [1, 2, 3]
 
 
 def test_default_root_dir_none_means_the_default():
