@@ -301,8 +301,14 @@ class ModelCheckpoint(Callback):
         return monitored("ModelCheckpoint", monitor, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """The kept checkpoints, whether one is due that waits for a validation, and whether a due one was saved."""
-        return self.kept.state_dict() | {"is_due": self.times.is_due, "has_saved": self._has_saved}
+        """The kept checkpoints, whether one is due that waits for a validation, and whether a due one was saved.
+
+        The arguments tell it apart from another one with this ``monitor``.
+        """
+        times = self.times
+        arguments = {"mode": self.mode, "filename": self.filename, "save_weights_only": self.save_weights_only}
+        arguments |= {"epochs": times.epochs, "steps": times.steps, "seconds": times.seconds}
+        return self.kept.state_dict() | {"is_due": times.is_due, "has_saved": self._has_saved, "arguments": arguments}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the kept checkpoints; if training goes back to a checkpoint, those after it become superfluous."""

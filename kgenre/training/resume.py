@@ -140,11 +140,11 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
     t.saved_epoch = checkpoint.epoch
     t.should_stop = t.should_stop or state.get("stop_is_put_off", False)  # missing in older checkpoints
-    callbacks = dict(_by_key(t.callbacks))
-    if absent := [key for key, kept in state["callbacks"].items() if kept and key not in callbacks]:
+    keys = _saved_keys(t.callbacks, state["callbacks"])
+    if absent := [key for key, kept in state["callbacks"].items() if kept and key not in keys]:
         _log.warning("The run is resumed without callbacks that it had: %s.", ", ".join(absent))
-    for key, callback in callbacks.items():
-        if key in state["callbacks"]:
+    for key, callback in zip(keys, t.callbacks, strict=True):
+        if key is not None:
             with _reading(checkpoint, f"the state of {type(callback).__name__}"):
                 callback.load_state_dict(state["callbacks"][key])
         callback.on_load_checkpoint(t, t.module, state)
@@ -267,6 +267,27 @@ def _by_key(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
         seen[callback.state_key] += 1
         count = seen[callback.state_key]
         yield callback.state_key if count == 1 else f"{callback.state_key}#{count}", callback
+
+
+def _saved_keys(callbacks: Sequence[Callback], saved: Mapping[str, Any]) -> list[str | None]:
+    """The key of each callback's state in a checkpoint; None: it has none there.
+
+    Of several with one `state_key`, each has the state of the one with its arguments, wherever that was in the list;
+    the others, whose arguments have changed or were not saved, have the remaining states in order.
+    """
+    keys: list[str | None] = [None] * len(callbacks)
+    for is_own in (_has_arguments_of, lambda callback, state: True):
+        for i, callback in enumerate(callbacks):
+            own = callback.state_key
+            same = (key for key in saved if key == own or key.startswith(f"{own}#"))
+            if keys[i] is None:
+                keys[i] = next((key for key in same if key not in keys and is_own(callback, saved[key])), None)
+    return keys
+
+
+def _has_arguments_of(callback: Callback, state: Any) -> bool:
+    saved = state.get("arguments") if isinstance(state, dict) else None
+    return saved is not None and saved == callback.state_dict().get("arguments")
 
 
 def _loggers(trainer: Trainer) -> Iterator[tuple[str, Logger]]:

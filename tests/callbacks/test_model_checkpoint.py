@@ -17,7 +17,7 @@ import kgenre
 from kgenre.callbacks import LambdaCallback, ModelCheckpoint
 from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.monitor import MonitorError
-from kgenre.checkpoints import find_checkpoint, read_checkpoint
+from kgenre.checkpoints import find_checkpoint, read_checkpoint, write_checkpoint
 
 pytestmark = [pytest.mark.one_backend("jax"), pytest.mark.usefixtures("in_tmp_path")]
 SCORES = [5.0, 3.0, 4.0, 2.0, 6.0]
@@ -784,6 +784,49 @@ def test_callbacks_with_the_same_monitor_have_separate_states():
     states = read_checkpoint(second.last_model_path).state["callbacks"]
     assert states["ModelCheckpoint(val/score)"]["last"] == "step=000001"
     assert states["ModelCheckpoint(val/score)#2"]["last"] == "epoch=0"
+
+
+def fit_with(callbacks, epochs, ckpt_path=None):
+    trainer = quiet_trainer(max_epochs=epochs, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1), ckpt_path=ckpt_path)
+
+
+@pytest.mark.parametrize("changed", [{}, {"save_weights_only": True}], ids=str)
+def test_callbacks_with_the_same_monitor_find_their_states_in_another_order(changed):
+    def callbacks(**arguments):
+        often = ModelCheckpoint("val/score", every_n_train_steps=1, filename="often-{step}", save_top_k=2)
+        return [often, ModelCheckpoint("val/score", mode="max", filename="seldom-{step}", **arguments)]
+
+    first = callbacks()
+    fit_with(first, 3)
+    kept = [callback.kept.scores for callback in first]
+    assert kept == [{"often-step=2": 3.0, "often-step=3": 4.0}, {"seldom-step=1": 5.0}]
+    second, added = callbacks(**changed), ModelCheckpoint("val/score", filename="added-{step}")
+    fit_with([*reversed(second), added], 3, ckpt_path="last")
+    assert [callback.kept.scores for callback in second] == kept
+    assert added.kept.names == {"added-step=3"}
+
+
+@pytest.mark.parametrize("times", [{"every_n_train_steps": np.int64(1)}, {"every_n_epochs": np.int64(1)}], ids=str)
+def test_counts_may_be_numpy_numbers(times):
+    checkpoint = ModelCheckpoint("val/score", save_top_k=np.int64(1), **times)
+    assert fit(checkpoint, 2) == ([2], {"best": 2, "last": 2})
+
+
+def test_states_without_arguments_are_found_by_their_place():
+    def callbacks():
+        return [ModelCheckpoint("val/score", filename=name) for name in ("a-{step}", "b-{step}")]
+
+    first = callbacks()
+    fit_with(first, 2)
+    path = first[1].last_model_path
+    checkpoint = read_checkpoint(path)
+    for state in checkpoint.state["callbacks"].values():
+        state.pop("arguments", None)
+    write_checkpoint(checkpoint, path)
+    again = callbacks()
+    fit_with(again, 2, ckpt_path=path)
+    assert [callback.kept.scores for callback in again] == [{"a-step=2": 3.0}, {"b-step=2": 3.0}]
 
 
 # --- async saves and write errors ------------------------------------------------------------------------------------
