@@ -60,6 +60,11 @@ class TensorBoardLogger(Logger):
         self._run_dir, self._resume_step = run_dir, resume_step
         self._files, self._views = {}, (0, {})
         self._file("")
+        if resume_step is not None and run_dir is not None:
+            # Curves that this run may not write again, such as those of a test that came after the checkpoint.
+            known = {path.parent for stage in _STAGES for path in run_dir.glob(f"{stage}/**/events.out.tfevents.*")}
+            for folder in sorted(known):
+                self._file(folder.relative_to(run_dir).as_posix())
 
     @property
     def experiment(self) -> Any:
@@ -236,10 +241,12 @@ class TensorBoardLogger(Logger):
         return self._run_dir
 
     def _file(self, folder: str) -> Path:
+        # Replace what Windows allows in no name, and what would lead to another folder.
+        parts = (re.sub(r'[\\<>:"|?*]|\.\.', "_", part) for part in folder.split("/"))
+        folder = "/".join("_" if part in ("", ".") else part for part in parts) if folder else ""
         if folder in self._files:
             return self._files[folder]
-        # Replace what Windows allows in no name, and what would lead out of the run's folder.
-        directory = self._folder / re.sub(r'[\\<>:"|?*]|\.\.', "_", folder)
+        directory = self._folder / folder
         directory.mkdir(parents=True, exist_ok=True)
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow if it is installed.

@@ -173,6 +173,28 @@ def test_resuming_drops_later_points_of_every_curve(logger, tmp_path):
     assert scalars(tmp_path, "train/loss") == scalars(tmp_path, "val/loss") == [(1, 1.0), (2, 20.0)]
 
 
+def test_resuming_drops_a_later_test_that_is_not_repeated(logger, tmp_path):
+    for step in (1, 2, 3):
+        logger.log_metrics({"val/loss": float(step)}, step)
+    logger.log_metrics({"test/loss": 3.0, "test/baseline_tfidf/loss": 3.0}, 3)
+    again = TensorBoardLogger()
+    again.open(tmp_path, resume_step=2)
+    again.log_metrics({"val/loss": 2.0}, 2)
+    assert scalars(tmp_path, "val/loss") == [(1, 1.0), (2, 2.0)]
+    assert read(tmp_path / "test").Tags()["tensors"] == ["loss"]
+    assert scalars(tmp_path, "test/loss") == scalars(tmp_path, "test/baseline_tfidf/loss") == []
+
+
+@pytest.mark.parametrize("other", ["val//x", "val/./x", "val/../x"])
+def test_curves_of_similar_names_are_kept_apart(logger, tmp_path, other):
+    logger.log_metrics({"val/x": 1.0}, 1)
+    again = TensorBoardLogger()
+    again.open(tmp_path, resume_step=2)
+    again.log_metrics({"val/x": 2.0, other: 3.0}, 2)
+    assert scalars(tmp_path, "val/x") == [(1, 1.0), (2, 2.0)]
+    assert scalars(tmp_path, "val/_/x") == [(2, 3.0)]
+
+
 def test_hparams_tab(logger, tmp_path):
     from tensorboard.plugins.hparams import metadata
 
