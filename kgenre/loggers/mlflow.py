@@ -7,23 +7,24 @@ import logging
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers.logger import LoggerError, flat_parameters
 from kgenre.loggers.picture import png_of
-from kgenre.loggers.service import ServiceLogger, title
+from kgenre.loggers.service import ServiceLogger, in_file_name, title
 
 if TYPE_CHECKING:
     import numpy as np
 
 _log = logging.getLogger("kgenre")
 _STATUS = {"success": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _LONGEST = 6000  # characters of a parameter's value
 _LONGEST_NAME = 250
-_LONGEST_PICTURE_NAME = 150  # MLflow makes it part of a file's name, with a hundred more characters
 _MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
 
 
@@ -31,8 +32,11 @@ class MLFlowLogger(ServiceLogger):
     """Metrics over ``global_step``, parameters, texts and pictures in MLflow.
 
     Characters that MLflow does not allow in names become ``_``. If a parameter changes when a run is resumed, MLflow
-    keeps the first value. If its server becomes unreachable, the run continues without it, with a warning. See
-    `ServiceLogger` for how a run is found again.
+    keeps the first value. See `ServiceLogger` for how a run is found again.
+
+    If its server becomes unreachable, a request is repeated for about 15 seconds; then the run continues without it,
+    with a warning. A server that limits the rate of requests may need more time: ``MLFLOW_HTTP_REQUEST_MAX_RETRIES=7``
+    waits for four minutes.
 
     Args:
         experiment_name: MLflow's experiment, created if it is missing; None: ``MLFLOW_EXPERIMENT_NAME`` if set, or
@@ -71,7 +75,7 @@ class MLFlowLogger(ServiceLogger):
         self.tags = dict(tags or {})
         self._client: Any = None
         self._run_id: str | None = None
-        self._is_lost = False  # server unreachable: each request would be retried for minutes
+        self._is_lost = False  # server unreachable: each request would be repeated
 
     @property
     def experiment(self) -> Any:
@@ -92,15 +96,16 @@ class MLFlowLogger(ServiceLogger):
 
         self._client, self._is_lost = mlflow.MlflowClient(self.tracking_uri), False
         try:
-            if known:
-                self._run_id = known["run_id"]
-                self._client.update_run(self._run_id, status="RUNNING")
-            else:
-                name = self.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "kgenre"
-                experiment = self._client.get_experiment_by_name(name)
-                place = experiment.experiment_id if experiment else self._client.create_experiment(name)
-                run = self._client.create_run(place, run_name=self.run_name or title(run_dir), tags=self.tags)
-                self._run_id = run.info.run_id
+            with _few_retries():
+                if known:
+                    self._run_id = known["run_id"]
+                    self._client.update_run(self._run_id, status="RUNNING")
+                else:
+                    name = self.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "kgenre"
+                    experiment = self._client.get_experiment_by_name(name)
+                    place = experiment.experiment_id if experiment else self._client.create_experiment(name)
+                    run = self._client.create_run(place, run_name=self.run_name or title(run_dir), tags=self.tags)
+                    self._run_id = run.info.run_id
         except mlflow.MlflowException as error:
             raise LoggerError(f"MLflow cannot be used: {' '.join(str(error).split())[:300]}") from error
         return {"run_id": self._run_id}
@@ -127,12 +132,12 @@ class MLFlowLogger(ServiceLogger):
             self._send("log_batch", params=some)
 
     def log_text(self, name: str, text: str, step: int) -> None:
-        self._send("log_text", text, f"{_allowed(name)}/step={step:06d}.md")
+        self._send("log_text", text, f"{in_file_name(_allowed(name))}/step={step:06d}.md")
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from PIL import Image
 
-        key = _allowed(name, re.ASCII)[:_LONGEST_PICTURE_NAME]  # stricter for pictures
+        key = in_file_name(_allowed(name, re.ASCII))  # stricter for pictures
         self._send("log_image", Image.open(io.BytesIO(png_of(name, image))), key=key, step=step)
 
     def finalize(self, status: str) -> None:
@@ -147,12 +152,26 @@ class MLFlowLogger(ServiceLogger):
         if self._is_lost:
             return None
         try:
-            return getattr(self.experiment, method)(run_id, *arguments, **named)
+            with _few_retries():
+                return getattr(self.experiment, method)(run_id, *arguments, **named)
         except MlflowException as error:
             self._is_lost = True
             said = " ".join(str(error).split())[:300]
             _log.warning("This run is no longer logged to MLflow: %s", said)
             return None
+
+
+@contextmanager
+def _few_retries() -> Iterator[None]:
+    """Let MLflow repeat a request three times, unless the user has set another number: a step waits for it."""
+    if _RETRIES in os.environ:
+        yield
+        return
+    os.environ[_RETRIES] = "3"
+    try:
+        yield
+    finally:
+        del os.environ[_RETRIES]
 
 
 def _allowed(name: str, flags: re.RegexFlag = re.NOFLAG) -> str:

@@ -17,6 +17,7 @@ class ServiceLogger(Logger, ABC):
 
     A small file in the run's folder identifies the service's run, which a resumed fit and a later test continue. What
     was logged at the checkpoint's step and later is then logged a second time, with the same values at the same steps.
+    Services cannot remove single values: those of a test that came after the checkpoint stay.
 
     Raises:
         LoggerError: the package is not installed.
@@ -60,6 +61,15 @@ class ServiceLogger(Logger, ABC):
 
 
 def title(run_dir: Path) -> str:
-    """Return the run's name in the service: ``digit_net/version_0``, followed by a folder in it that holds results."""
+    """Return the run's name in the service: ``digit_net/version_0``, followed by a folder in it that holds results.
+
+    A trial's has the sweep's name in front, ``sweep/trial_000/version_0``.
+    """
     parts = run_dir.resolve().parts
-    return "/".join(parts[-2:] if parts[-1].startswith("version_") else parts[-3:])
+    first = -2 if parts[-1].startswith("version_") else -3
+    return "/".join(parts[first - parts[first].startswith("trial_") :])
+
+
+def in_file_name(name: str) -> str:
+    """Return the beginning of a name that a service makes part of a file's name, with a hundred more characters."""
+    return name.encode()[:150].decode(errors="ignore")

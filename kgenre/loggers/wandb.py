@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers.logger import LoggerError
 from kgenre.loggers.picture import png_of
-from kgenre.loggers.service import ServiceLogger, title
+from kgenre.loggers.service import ServiceLogger, in_file_name, title
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,13 +121,14 @@ class WandbLogger(ServiceLogger):
         import wandb
 
         html = wandb.Html(f"<pre>{escape(text)}</pre>")
-        self.experiment.log({name: html, "global_step": step})
+        self.experiment.log({in_file_name(name): html, "global_step": step})
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         import wandb
         from PIL import Image
 
-        self.experiment.log({name: wandb.Image(Image.open(io.BytesIO(png_of(name, image)))), "global_step": step})
+        picture = wandb.Image(Image.open(io.BytesIO(png_of(name, image))))
+        self.experiment.log({in_file_name(name): picture, "global_step": step})
 
     def finalize(self, status: str) -> None:
         """End a run that failed; leave any other open, as the next stage may belong to it."""

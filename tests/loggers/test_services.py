@@ -1,6 +1,7 @@
 """The installed packages of Weights & Biases and MLflow: what they record of a fit, a resumed fit and a test."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 
 from kgenre.callbacks import LambdaCallback
 from kgenre.loggers import CSVLogger, LoggerError, MLFlowLogger, WandbLogger, takes_pictures
+from kgenre.loggers.service import title
 
 RED = np.zeros((4, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
 
@@ -234,6 +236,28 @@ def test_lost_mlflow_server_does_not_end_training(mlflow_logger, monkeypatch, ca
     assert caplog.text.count("This run is no longer logged to MLflow: Connection refused") == 1
 
 
+@pytest.mark.parametrize(("retries", "most"), [(None, 20), ("1", 2)], ids=["by default", "as set"])
+def test_a_dead_mlflow_server_delays_training_for_seconds(mlflow_logger, monkeypatch, caplog, retries, most):
+    import mlflow
+    from urllib3.util import Retry
+
+    def die(trainer, module):
+        monkeypatch.setattr(mlflow_logger, "_client", mlflow.MlflowClient("http://127.0.0.1:9"))
+
+    waits = []
+    monkeypatch.setattr(Retry, "sleep", lambda self, response=None: waits.append(self.get_backoff_time()))
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    if retries is not None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", retries)
+    trainer = quiet_trainer(logger=mlflow_logger, callbacks=LambdaCallback(on_train_start=die), log_every_n_steps=1)
+    trainer.fit(BoringModule(), boring_batches(2))
+    assert trainer.global_step == 2
+    assert waits
+    assert sum(waits) < most
+    assert caplog.text.count("This run is no longer logged to MLflow: ") == 1
+    assert os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES") == retries
+
+
 def test_damaged_mlflow_json_starts_a_new_run(mlflow_logger, in_tmp_path):
     (in_tmp_path / "mlflow.json").write_text("{")
     mlflow_logger.open(in_tmp_path)
@@ -246,6 +270,31 @@ def test_unreachable_mlflow_is_an_error(mlflow_logger, in_tmp_path, monkeypatch)
         MLFlowLogger(tracking_uri="http://127.0.0.1:9").open(in_tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("runs/net/version_0", "net/version_0"),
+        ("runs/net/version_0/test_other", "net/version_0/test_other"),
+        ("runs/wide/trial_003/version_0", "wide/trial_003/version_0"),
+        ("runs/wide/trial_003/version_0/test_other", "wide/trial_003/version_0/test_other"),
+    ],
+)
+def test_title_of_a_run(folder, name, tmp_path):
+    assert title(tmp_path / folder) == name
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ж" * 300])
+def test_wandb_shortens_names_of_files(wandb_logger, in_tmp_path, name):
+    wandb_logger.open(in_tmp_path)
+    wandb_logger.log_image(name, RED, 1)
+    wandb_logger.log_text(name, "text", 1)
+    wandb_logger.log_metrics({name: 1.0}, 1)
+    ((_, history),) = sent(in_tmp_path).items()
+    assert curve(history, name) == [(1, 1.0)]
+    short = name[: 150 // len(name[0].encode())]
+    assert [row[f"{short}/_type"] for row in history[:2]] == ["image-file", "html-file"]
+
+
 @pytest.mark.parametrize("logger", [WandbLogger, MLFlowLogger])
 def test_missing_package_error(logger, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -256,7 +305,7 @@ def test_missing_package_error(logger, monkeypatch):
 def test_any_name_can_be_logged_to_mlflow(mlflow_logger, in_tmp_path, caplog):
     """MLflow refuses a whole request because of one name, and the logger would take its server for lost."""
     mlflow_logger.open(in_tmp_path)
-    names = ["val/loss", "F1@0.5", "жанр/ап", "a//b", "/a", "a/", "..", "a/../b", "", "x" * 300]
+    names = ["val/loss", "F1@0.5", "жанр/ап", "a//b", "/a", "a/", "..", "a/../b", "", "x" * 300, "ж" * 300]
     mlflow_logger.log_metrics(dict.fromkeys(names, 1.0), 1)
     mlflow_logger.log_hyperparams(dict.fromkeys(names, 1))
     for name in names:
@@ -264,5 +313,5 @@ def test_any_name_can_be_logged_to_mlflow(mlflow_logger, in_tmp_path, caplog):
         mlflow_logger.log_image(name, RED, 1)
     assert [record for record in caplog.records if record.name == "kgenre"] == []
     data = mlflow_logger.experiment.get_run(mlflow_logger.run_id).data
-    expected = {"val/loss", "F1_0.5", "жанр/ап", "a/_/b", "_/a", "a/_", "_", "x" * 250}
+    expected = {"val/loss", "F1_0.5", "жанр/ап", "a/_/b", "_/a", "a/_", "_", "x" * 250, "ж" * 250}
     assert set(data.metrics) == set(data.params) == expected
