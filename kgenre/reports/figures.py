@@ -72,17 +72,19 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
         return _png(figure)
 
 
-def genres_figure(runs: Sequence[Run]) -> bytes:
+def genres_figure(runs: Sequence[Run]) -> bytes | None:
     """Draw each genre's average precision, most frequent first, with its chance level; and F1 at 0.5 and tuned.
 
-    With more than ``MOST_GENRES`` genres, only the most frequent are shown.
+    With more than ``MOST_GENRES`` genres, only the most frequent are shown; None if no test film has a genre.
     """
-    import matplotlib as mpl
-
     best = best_of(runs)
     names = list(best.present_genres)
+    if not names:
+        return None
     names.sort(key=lambda name: (-best.support(name), name))
     del names[MOST_GENRES:]
+    import matplotlib as mpl
+
     rows = range(len(names))
     with mpl.rc_context(_style("".join([*names, *(run.name for run in runs)]))):
         figure = _figure(0.85 + 0.105 * max(len(names), 2))

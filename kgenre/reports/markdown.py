@@ -70,4 +70,5 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
 
 def escaped(text: str) -> str:
     """Return a text as Markdown in which no character has a meaning of its own."""
-    return re.sub(r"[\\*_`\[\]<>#~]|&(?=#?\w+;)", r"\\\g<0>", text)
+    text = re.sub(r"[\\*_`\[\]<>#~]|&(?=#?\w+;)", r"\\\g<0>", text)
+    return re.sub(r"^(\s*\d*)([-+.)])(?=\s|$)", r"\1\\\2", text, flags=re.MULTILINE)  # "- x" or "1. x" is a list

@@ -122,13 +122,15 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
         tables.results(runs, numbers),
         *_comparison(full, numbers),
         Heading("Genre by genre"),
-        Figure(
-            "genres.png",
-            genres_figure(full),
+    ]
+    by_genre = genres_figure(full)
+    if by_genre is not None:
+        caption = (
             "Left: average precision of each genre (test films in brackets); chance is the genre's share of the films. "
-            f"Right: F1 at 0.5 and at thresholds tuned on the validation films.{_most_frequent(runs, numbers)}",
-            "Average precision and F1 of each genre",
-        ),
+            f"Right: F1 at 0.5 and at thresholds tuned on the validation films.{_most_frequent(runs, numbers)}"
+        )
+        blocks.append(Figure("genres.png", by_genre, caption, "Average precision and F1 of each genre"))
+    blocks += [
         Bullets(tuple(verdicts.per_genre(full, numbers))),
         Heading("Thresholds and probabilities"),
         tables.decisions(runs, numbers),

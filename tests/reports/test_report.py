@@ -35,7 +35,7 @@ from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.models import explanations, trained_classifier
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
-from kgenre.reports.blocks import Figure, Film, Films, Guess, Paragraph, Table
+from kgenre.reports.blocks import Bullets, Figure, Film, Films, Guess, Paragraph, Table
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure, genres_figure
 from kgenre.reports.html import to_html
@@ -67,12 +67,21 @@ def films(tmp_path_factory):
     return make_sample_films(tmp_path_factory.mktemp("films") / "films", n=80)
 
 
-def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, tested=40, fit=lambda i: 0.7 / (i + 1)):
+def make_run(
+    folder,
+    films,
+    skill,
+    validation=(0.6, 0.5, 0.4),
+    genres=GENRES,
+    tested=40,
+    fit=lambda i: 0.7 / (i + 1),
+    shares=(0.5, 0.4, 0.0, 0.1),
+):
     """Write the folder that `kgenre fit --test true` leaves, for a model of a given skill, and return it."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     ids = [f"sample{i:05d}" for i in range(80)]
-    true = rng.random((tested, len(genres))) < np.resize([0.5, 0.4, 0.0, 0.1], len(genres))
+    true = rng.random((tested, len(genres))) < np.resize(shares, len(genres))
     noise = rng.normal(size=true.shape)
     prob = 1 / (1 + np.exp(-(skill * (2 * true - 1) + 0.5 * noise - 0.5)))
     table = FilmTable(
@@ -227,6 +236,25 @@ def test_markup_in_names_is_shown_as_it_is(films, tmp_path, undrawn):
     for text in pages.values():
         shown = html.unescape(re.sub("<.*?>", "", MarkdownIt().enable("strikethrough").render(text)))
         assert all(name in shown for name in (*run.present_genres, "*r*<b>"))
+
+
+@pytest.mark.parametrize("name", ["1. ", "2) run", "- run", "+ run", "1. run", "3."])
+def test_names_of_runs_are_no_lists(films, tmp_path, undrawn, name):
+    (run,) = read_runs([make_run(tmp_path / name / "version_0", films, 1.0)])
+    assert run.name == name
+    text = to_markdown([Paragraph(name), Bullets((f"{name} is a run",)), *report_blocks([run], Numbers(), 0, False)])[0]
+    page = MarkdownIt().render(text)
+    assert "<ol>" not in page
+    assert "<li>\n<ul>" not in page
+    assert page.startswith(f"<p>{name.strip()}</p>\n<ul>\n<li>{name.strip()}")
+
+
+def test_a_test_without_any_genre_has_no_figure_of_genres(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "none" / "version_0", films, 1.0, shares=[0.0])])
+    assert run.present_genres == []
+    text, pictures = to_markdown(report_blocks([run], Numbers(), 0, explain=False))
+    assert set(pictures) == {"learning_curves.png"}
+    assert "No test films, so not part of any average over genres: Comedy, Drama, N/A, War." in text
 
 
 def test_dollar_signs_in_names_are_no_formulas_in_the_figures(films, tmp_path):
