@@ -12,6 +12,7 @@ from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer
 from keras import ops
 
 import kgenre
+from kgenre.checkpoints import read_checkpoint
 from kgenre.engines import base_engine, built_module
 from kgenre.engines.engine import create_engine
 from kgenre.engines.step_options import StepOptions
@@ -210,6 +211,7 @@ def test_interrupted_step_leaves_the_last_synced_weights(accumulate, caplog, tmp
     """Ctrl-C (or running out of memory) ends the step after it consumed the state, before it returns a new one."""
 
     def break_off(trainer, module):
+        trainer.save_checkpoint(tmp_path / "start")
         whole = trainer.engine._train
 
         def step(*arguments, **named):
@@ -234,6 +236,9 @@ def test_interrupted_step_leaves_the_last_synced_weights(accumulate, caplog, tmp
     groups = [batches[i : i + accumulate] for i in range(0, 4, accumulate)]
     updates = [{name: np.concatenate([b[name] for b in group]) for name in ("x", "y")} for group in groups]
     np.testing.assert_allclose(kernel, descend(updates)[0], rtol=1e-5, atol=1e-6)
+    trainer.validate(dataloaders=batches, verbose=False, ckpt_path=tmp_path / "start")
+    loaded = read_checkpoint(trainer.save_checkpoint(tmp_path / "loaded"))  # nothing is lacking: others were loaded
+    np.testing.assert_array_equal(loaded.weights[KERNEL], read_checkpoint(tmp_path / "start").weights[KERNEL])
 
 
 def test_failed_initializer_does_not_affect_later_fits():
