@@ -70,6 +70,7 @@ def test_the_message_says_what_was_given_and_what_to_give(call, message):
         lambda: loggers.CSVLogger(Path("runs")),
         lambda: kgenre.Trainer(max_epochs=np.int32(3), fast_dev_run=np.True_, steps_per_execution=np.int64(2)),
         lambda: kgenre.Trainer(default_root_dir=Path("runs"), gradient_clip_val=np.float32(0.5), logger=False),
+        lambda: kgenre.Trainer(precision=16),
     ],
 )
 def test_numbers_of_numpy_paths_and_subclasses_are_accepted(call):

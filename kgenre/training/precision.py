@@ -17,12 +17,12 @@ POLICIES = {
 _SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def check_precision(precision: str) -> str:
+def check_precision(precision: str | int) -> str:
     """Return a precision's full name ("bf16" is "bf16-mixed"), if it is valid."""
-    precision = _SHORT.get(str(precision), str(precision))
-    if precision not in POLICIES:
+    name = _SHORT.get(str(precision), str(precision))
+    if name not in POLICIES:
         raise TrainerError(f"precision must be one of {', '.join(POLICIES)}. Received: {precision!r}")
-    return precision
+    return name
 
 
 @contextmanager

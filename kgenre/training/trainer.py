@@ -164,7 +164,7 @@ class Trainer(Run):
         accumulate_grad_batches: int = 1,
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: Literal["norm", "value"] = "norm",
-        precision: str = "32-true",
+        precision: str | int = "32-true",
         accelerator: Literal["auto", "cpu", "gpu"] = "auto",
         devices: int | list[int] | str = "auto",
         strategy: Literal["auto", "single", "data_parallel"] = "auto",
