@@ -9,14 +9,15 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, SupportsFloat, SupportsIndex, Union, get_args, get_origin, get_type_hints
 
-_NUMBER = (SupportsFloat, SupportsIndex)  # those of NumPy and of backends too
-_TYPES: dict[Any, tuple[Any, str]] = {
-    bool: (_NUMBER, "True or False"),  # Keras's `verbose=1`
-    int: (SupportsIndex, "a whole number"),
+# What is an instance of each annotation, the usual class first, which is quick: numbers of NumPy and of backends too.
+_NUMBER = (float, int, SupportsFloat, SupportsIndex)
+_TYPES: dict[Any, tuple[tuple[Any, ...], str]] = {
+    bool: ((bool, *_NUMBER), "True or False"),  # Keras's `verbose=1`
+    int: ((int, SupportsIndex), "a whole number"),
     float: (_NUMBER, "a number"),
     str: ((str, os.PathLike), "text"),
     Path: ((str, os.PathLike), "a path"),
-    NoneType: (NoneType, "None"),
+    NoneType: ((NoneType,), "None"),
 }
 
 
@@ -25,17 +26,19 @@ def wrong_argument(function: Callable[..., Any], name: str, value: Any) -> str |
 
     Only annotations that consist of the types above and of literals are checked; None for all others.
     """
-    annotation = _annotations(function).get(name)
-    union = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    literals = [literal for kind in union if get_origin(kind) is Literal for literal in get_args(kind)]
-    kinds = [kind for kind in union if get_origin(kind) is not Literal and not (kind is int and float in union)]
-    if not all(kind in _TYPES for kind in kinds):
-        return None
-    if any(isinstance(value, _TYPES[kind][0]) for kind in kinds) or (isinstance(value, str) and value in literals):
-        return None
-    return " or ".join([*map(repr, literals), *(_TYPES[kind][1] for kind in kinds)])
+    types, literals, words = _arguments(function).get(name, ((object,), (), ""))
+    return None if isinstance(value, types) or (isinstance(value, str) and value in literals) else words
 
 
 @functools.cache
-def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(function)
+def _arguments(function: Callable[..., Any]) -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...], str]]:
+    """What each argument takes, by name: types, literals, and both in words; without those that are not checked."""
+    found = {}
+    for name, annotation in get_type_hints(function).items():
+        union = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+        literals = tuple(literal for kind in union if get_origin(kind) is Literal for literal in get_args(kind))
+        kinds = [kind for kind in union if get_origin(kind) is not Literal and not (kind is int and float in union)]
+        if all(kind in _TYPES for kind in kinds):
+            words = " or ".join([*map(repr, literals), *(_TYPES[kind][1] for kind in kinds)])
+            found[name] = tuple(each for kind in kinds for each in _TYPES[kind][0]), literals, words
+    return found
