@@ -65,8 +65,11 @@ class CSVLogger(Logger):
                 step = int(row.pop("step"))
                 if None in row:
                     raise ValueError(f"step {step} has more values than there are columns")
+                known = {name: value for name, value in row.items() if value}
                 if resume_step is None or step < resume_step:
-                    self._rows[step] = {name: value for name, value in row.items() if value}
+                    self._rows[step] = known
+                elif step == resume_step and (tested := {n: v for n, v in known.items() if n.startswith("test/")}):
+                    self._rows[step] = tested
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         if self._path is None:

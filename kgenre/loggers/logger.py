@@ -47,8 +47,8 @@ class Logger:
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         """Start writing to the run's folder; with ``resume_step``, continue there.
 
-        What was written at that step and later must be discarded: it is logged again. ``run_dir`` is None only for a
-        logger that writes no files.
+        What was written at that step and later must be discarded: it is logged again. Only what a test has logged at
+        that step is kept: it was of the same weights. ``run_dir`` is None only for a logger that writes no files.
         """
 
     def not_open(self) -> RuntimeError:

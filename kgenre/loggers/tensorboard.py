@@ -259,7 +259,10 @@ class TensorBoardLogger(Logger):
             from tensorboard.compat.proto import event_pb2
 
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._write(folder, step=self._resume_step or 0, session_log=start)
+            step = self._resume_step or 0
+            if self._resume_step is not None and folder.partition("/")[0] == "test":
+                step += 1  # a test at that step was of the same weights, and is not repeated
+            self._write(folder, step=step, session_log=start)
         return self._files[folder]
 
 

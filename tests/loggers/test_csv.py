@@ -91,6 +91,15 @@ def test_resuming_drops_later_rows(logger, tmp_path, resume_step, steps):
     assert (third["a"], third["b"]) == ("30", "1" if resume_step is None else ""), "that step's values are dropped, too"
 
 
+def test_resuming_keeps_a_test_of_the_same_weights(logger, tmp_path):
+    for step in (2, 3):
+        logger.log_metrics({"a": 1.0, "test/loss": float(step)}, step)
+    again = CSVLogger()
+    again.open(tmp_path, resume_step=2)
+    again.log_metrics({"a": 9.0}, 3)
+    assert rows(tmp_path) == [{"step": "2", "a": "", "test/loss": "2"}, {"step": "3", "a": "9", "test/loss": ""}]
+
+
 def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monkeypatch, caplog):
     logger.log_metrics({"a": 1.0}, 1)
     with monkeypatch.context() as excel:
