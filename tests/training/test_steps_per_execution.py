@@ -384,5 +384,5 @@ def test_torch_runs_single_steps(asked, caplog):
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, "many"])
 def test_invalid_values_are_rejected(wrong):
-    with pytest.raises(TrainerError, match=r"steps_per_execution .*Received: "):
+    with pytest.raises(ValueError, match=rf"steps_per_execution.* a whole number.*Received: '?{wrong}'?$"):
         kgenre.Trainer(steps_per_execution=wrong)
