@@ -10,7 +10,6 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 from keras import layers, ops
 
 import kgenre
-from kgenre import TrainerError
 from kgenre.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from kgenre.loggers import InMemoryLogger
 from kgenre.training import steps_per_execution
