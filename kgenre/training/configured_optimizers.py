@@ -14,6 +14,11 @@ _FORMS = (
     '{"encoder.*": Adam(1e-4), ".*": Adam(1e-3)}'
 )
 _SCHEDULER_KEYS = ("scheduler", "interval", "frequency", "monitor")
+_LIGHTNINGS_KEYS = {
+    "strict": "a monitored value that nothing logs is always an error: leave it out",
+    "name": "LearningRateMonitor names rates after their optimizer, such as lr-Adam: leave it out",
+    "reduce_on_plateau": "a ReduceLROnPlateau is recognised: leave it out",
+}
 
 
 @dataclass
@@ -37,14 +42,15 @@ def configured_optimizers(module: Any) -> ConfiguredOptimizers:
     configured = ConfiguredOptimizers()
     for pattern, item in (returned if by_pattern else {".*": returned}).items():
         item = item if isinstance(item, Mapping) else {"optimizer": item}
-        unknown = [key for key in item if key not in ("optimizer", "lr_scheduler")]
+        unknown = [key for key in item if key not in ("optimizer", "lr_scheduler", "monitor")]
         if unknown or not isinstance(pattern, str):
             raise TrainerError(f"{where} must return {_FORMS}. Received the key {(unknown or [pattern])[0]!r}.")
         optimizer = _check_optimizer(item.get("optimizer"), where)
         if any(optimizer is other for other in configured.optimizers.values()):
             raise TrainerError(f"{where} uses one optimizer for several patterns: create one for each.")
-        if item.get("lr_scheduler") is not None:
-            scheduler = _scheduler(item["lr_scheduler"], optimizer, len(configured.optimizers), where)
+        if item.get("lr_scheduler") is not None or item.get("monitor") is not None:
+            options = _options(item.get("lr_scheduler"), item.get("monitor"), where)
+            scheduler = _scheduler(options, optimizer, len(configured.optimizers), where)
             if any(scheduler is other for other in configured.schedulers):
                 raise TrainerError(f"{where} uses one ReduceLROnPlateau for several optimizers: create one for each.")
             configured.schedulers += [scheduler] if scheduler is not None else []
@@ -94,14 +100,21 @@ def _check_optimizer(optimizer: Any, where: str) -> Any:
     return optimizer
 
 
-def _scheduler(given: Any, optimizer: Any, position: int, where: str) -> Callback | None:
+def _options(given: Any, monitor: str | None, where: str) -> dict[str, Any]:
+    """Return a scheduler with its options; in Lightning ``monitor`` may also stand beside "lr_scheduler"."""
+    options = dict(given) if isinstance(given, Mapping) else {"scheduler": given}
+    for key in options:
+        if key in _LIGHTNINGS_KEYS:
+            raise TrainerError(f"{where}: lr_scheduler has no key {key!r}: {_LIGHTNINGS_KEYS[key]}.")
+        if key not in _SCHEDULER_KEYS:
+            raise TrainerError(f"{where}: lr_scheduler takes {', '.join(_SCHEDULER_KEYS)}. Received: {key!r}")
+    return {"monitor": monitor, **options}
+
+
+def _scheduler(options: Mapping[str, Any], optimizer: Any, position: int, where: str) -> Callback | None:
     """Return the callback that sets the learning rate; None if the optimizer got a Keras schedule to set it itself."""
     import keras
 
-    options = dict(given) if isinstance(given, Mapping) else {"scheduler": given}
-    unknown = [key for key in options if key not in _SCHEDULER_KEYS]
-    if unknown:
-        raise TrainerError(f"{where}: lr_scheduler takes {', '.join(_SCHEDULER_KEYS)}. Received: {unknown[0]!r}")
     scheduler, monitor = options.get("scheduler"), options.get("monitor")
     interval, frequency = options.get("interval", "epoch"), options.get("frequency", 1)
     if isinstance(scheduler, ReduceLROnPlateau):
@@ -123,7 +136,7 @@ def _scheduler(given: Any, optimizer: Any, position: int, where: str) -> Callbac
     if not callable(scheduler):
         raise TrainerError(
             f"{where}: a scheduler must be a function of (index, learning_rate), a Keras LearningRateSchedule or a "
-            f"ReduceLROnPlateau. Received: {scheduler!r}"
+            f"kgenre.callbacks.ReduceLROnPlateau. Received: {scheduler!r}"
         )
     try:
         return LearningRateScheduler(scheduler, interval, frequency, position)

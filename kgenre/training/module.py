@@ -78,7 +78,7 @@ class Module(Hyperparameters):
         - ``{"optimizer": optimizer, "lr_scheduler": scheduler}``. A scheduler is a function ``(index, rate) -> rate``
           as `LearningRateScheduler` takes it, a Keras ``LearningRateSchedule`` or a `ReduceLROnPlateau`; or a dict
           with it under "scheduler", "interval" ("epoch" or "step": what the index counts), "frequency" (every n-th of
-          these) and "monitor" (for `ReduceLROnPlateau`).
+          these) and "monitor" (for `ReduceLROnPlateau`; this may also stand beside "lr_scheduler").
         - Several: ``{pattern: optimizer}``, each optionally with a scheduler as above. A variable is trained by the
           first pattern (regular expression) that matches its whole name, such as "model.layers.0.kernel": the attribute
           of the module, then the path inside it. Each trainable variable must match one.

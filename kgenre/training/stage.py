@@ -227,7 +227,8 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
         t._engine = _built_engine(t, configured.optimizers, batches, parts)
     t.configured_rates = configured_rates(t)
     if configured.schedulers and not t.is_trial:
-        _use_callbacks(t, in_order([*t.callbacks, *configured.schedulers]))
+        # First: other callbacks see the rate of the epoch or step that begins, and may change it.
+        _use_callbacks(t, in_order([*configured.schedulers, *t.callbacks]))
         for scheduler in configured.schedulers:  # the others' setup was called before the model existed
             scheduler.setup(t, t.module, "fit")
     if checkpoint is not None:  # only now: what just a test uses, and had built before the checkpoint, is not trained

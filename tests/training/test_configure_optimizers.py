@@ -7,7 +7,7 @@ from boring import BoringModule, boring_batches, descend, quiet_trainer, weights
 from keras import ops
 
 from kgenre import Module, TrainerError
-from kgenre.callbacks import LearningRateMonitor, ReduceLROnPlateau
+from kgenre.callbacks import Callback, LearningRateMonitor, ReduceLROnPlateau
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -168,6 +168,29 @@ def test_reduce_on_plateau_with_a_monitor():
     assert rates(plateau, max_epochs=3) == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
 
 
+def test_monitor_beside_the_scheduler():
+    plateau = ReduceLROnPlateau(factor=0.5, patience=1, min_delta=10.0)
+    optimizers = {"optimizer": SGD(1.0), "lr_scheduler": plateau, "monitor": "train/loss"}
+    assert rates(lambda: optimizers, max_epochs=3) == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(("interval", "expected"), [("epoch", [1, 1, 0.5, 0.5]), ("step", [1, 0.5, 0.25, 0.125])])
+def test_hooks_see_the_rate_of_what_begins(interval, expected):
+    seen = {hook: [] for hook in ("epoch", "step")}
+
+    class Seen(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            seen["epoch"] += trainer.learning_rates()
+
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            seen["step"] += trainer.learning_rates()
+
+    module = module_with(scheduled(lambda index, rate: 0.5**index, interval=interval))
+    quiet_trainer(max_epochs=2, callbacks=Seen()).fit(module, boring_batches(2))
+    assert seen["step"] == expected
+    assert interval == "step" or seen["epoch"] == [1, 0.5]
+
+
 @pytest.mark.parametrize("form", [lambda o, s: ([o], [s]), lambda o, s: [{"optimizer": o, "lr_scheduler": s}]])
 def test_lightnings_list_forms(form):
     assert rates(lambda: form(SGD(1.0), lambda epoch, rate: 0.5**epoch), max_epochs=2) == [1, 1, 0.5, 0.5]
@@ -195,7 +218,12 @@ def with_one_plateau():
         (lambda: {}, "must return an optimizer"),
         (lambda: {".*": "sgd"}, "Received: 'sgd'"),
         (lambda: {"optimizer": SGD(), "scheduler": 1}, "Received the key 'scheduler'"),
-        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "strict": 1}}, "lr_scheduler takes.*'strict'"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "every": 1}}, "lr_scheduler takes.*'every'"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "strict": 1}}, "no key 'strict'.*leave it out"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "name": "lr"}}, "no key 'name'.*lr-Adam"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": max, "monitor": "val/loss"}, "needs ReduceLROnPlateau"),
+        (lambda: {"optimizer": SGD(), "monitor": "val/loss"}, "needs ReduceLROnPlateau. Received: None"),
+        (scheduled(keras.callbacks.ReduceLROnPlateau()), "or a kgenre.callbacks.ReduceLROnPlateau. Received: <keras"),
         (lambda: {"optimizer": SGD(), "lr_scheduler": 0.1}, "a scheduler must be a function"),
         (scheduled(lambda step: 0.5**step), r"a function .index, .*LambdaLR takes: lambda index.*Received: <function"),
         (scheduled(max, interval="batch"), "'epoch' or 'step'. Received: 'batch'"),
