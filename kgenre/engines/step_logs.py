@@ -102,11 +102,12 @@ def weight_of(batch: Any, first: Any) -> float:
 
     Relative, so that a full batch weighs 1, as it does in mid-epoch checkpoints from before rows were counted.
     """
-    rows, whole = _rows(batch), _rows(first)
+    rows, whole = rows_of(batch), rows_of(first)
     return rows / whole if rows is not None and whole else 1.0
 
 
-def _rows(batch: Any) -> int | None:
+def rows_of(batch: Any) -> int | None:
+    """A batch's number of rows, the first axis that all its arrays share; None if they share none."""
     import keras
 
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(batch)]

@@ -33,15 +33,18 @@ def evaluate(
     hook["start"]()
     hook["epoch_start"]()
     engine.pull()
+    results.start_evaluation()
     for dataloader_idx, one in enumerate(sources):
         count = min(one.batches, limit)
         results.start_epoch(engine, one.stage)
         batches = engine.prefetch(iterate_epoch(one.source, 0), limit=None if math.isinf(count) else int(count))
         batch_idx = -1
         for batch_idx, batch in enumerate(batches):
+            results.hooks_batch = "evaluation", batch
             hook["batch_start"](batch, batch_idx, dataloader_idx)
             outputs = engine.eval_step(one.stage, batch)
             hook["batch_end"](outputs, batch, batch_idx, dataloader_idx)
+            results.hooks_batch = None
             if stage == "predict" and trainer.keeps_predictions:
                 predictions[dataloader_idx].append(engine.to_host(outputs))
             trainer.stop_signal.raise_if_received()

@@ -83,7 +83,10 @@ def fit_loop(trainer: Trainer) -> None:
         for group, is_last in groups if steps_are_left else ():
             first = t.batch_idx
             t.is_last_batch = is_last or first + len(group) == schedule.training_batches
-            if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
+            results.hooks_batch = "train", group[0]
+            skips_rest = any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group))
+            results.hooks_batch = None
+            if skips_rest:
                 t.epoch_is_done = True
                 break
 
@@ -101,8 +104,10 @@ def fit_loop(trainer: Trainer) -> None:
             t.logs_are_due = update and t.global_step % t.log_every_n_steps == 0
             if t.logs_are_due:
                 results.add_step(engine, values, t.global_step)
+            results.hooks_batch = "train", group[0]
             for i, batch in enumerate(group):
                 hooks.on_train_batch_end(outputs, batch, first + i)
+            results.hooks_batch = None
             if t.logs_are_due:
                 results.write(t.global_step)  # what hooks have logged
                 t.logs_are_due = False

@@ -189,8 +189,8 @@ class Module(Hyperparameters):
         transfer, ``on_epoch`` ones are accumulated on the device and fetched at the end of the epoch. With both, the
         names are ``name_step`` and ``name_epoch``.
 
-        In a hook the value is logged as it is: of several in an epoch the newest is kept, whereas Lightning's batch
-        hooks take their mean. ``on_step``, ``on_epoch``, ``reduce_fx`` and ``batch_size`` apply to steps only.
+        In a hook of batches the same arguments decide: ``on_epoch`` reduces the values over the epoch, or over all
+        batches of an evaluation. In other hooks the value is logged as it is, and of several the newest is kept.
 
         Args:
             name: such as "train/loss"; the part before the slash groups charts in TensorBoard.
@@ -198,8 +198,9 @@ class Module(Hyperparameters):
                 of each epoch and reset before the next.
             prog_bar: show it in the progress bar.
             logger: write it to the loggers.
-            on_step: log each step's value; default True in ``training_step``; ignored in evaluations and for metrics.
-            on_epoch: log the epoch's value; default False in ``training_step``, True elsewhere.
+            on_step: log each step's value; default True in ``training_step`` and in hooks of training batches; ignored
+                in evaluations and for metrics.
+            on_epoch: log the epoch's value; default False where ``on_step`` is True by default, True elsewhere.
             reduce_fx: how the steps' values are reduced to the epoch's: "mean", "sum", "min" or "max".
             batch_size: the weight of this step in the epoch's mean, a number or scalar tensor; None: by the batch's
                 rows (the first axis that all its arrays share), so that a smaller last batch counts for less; all steps
@@ -217,10 +218,12 @@ class Module(Hyperparameters):
         if self._trainer is not None and self._trainer.barebones:
             return
         logs = step_logs.current()
-        if logs is None:
-            self._attached_trainer("log").results.log(name, value, prog_bar=prog_bar, logger=logger)
-            return
-        if not logs.training or hasattr(value, "update_state"):
+        results = None if logs is not None else self._attached_trainer("log").results
+        if results is not None:
+            of_training = results.hooks_batch is not None and results.hooks_batch[0] == "train"
+        else:
+            of_training = logs.training and not hasattr(value, "update_state")
+        if not of_training:
             # An evaluation has no step axis, and a metric is read once per epoch.
             on_step, on_epoch = False, True
         on_step, on_epoch = on_step is None or on_step, bool(on_epoch)
@@ -228,14 +231,18 @@ class Module(Hyperparameters):
             raise ValueError(
                 f"log({name!r}, on_step=False) logs nothing without on_epoch=True. Set it, or leave both out."
             )
-        name += logs.suffix if add_dataloader_idx else ""
-        weight = logs.weight if batch_size is None else batch_size
-        entry = step_logs.LogEntry(name, on_step, on_epoch, prog_bar, logger, reduce_fx)
+        name += logs.suffix if logs is not None and add_dataloader_idx else ""
+        entries = [step_logs.LogEntry(name, on_step, on_epoch, prog_bar, logger, reduce_fx)]
         if on_step and on_epoch:
-            logs.record(replace(entry, name=f"{name}_step", on_epoch=False, fork_of=name), value, weight)
-            logs.record(replace(entry, name=f"{name}_epoch", on_step=False, fork_of=name), value, weight)
-        else:
-            logs.record(entry, value, weight)
+            entries = [
+                replace(entries[0], name=f"{name}_step", on_epoch=False, fork_of=name),
+                replace(entries[0], name=f"{name}_epoch", on_step=False, fork_of=name),
+            ]
+        if results is not None:
+            results.log_in_hook(entries, value, batch_size)
+            return
+        for entry in entries:
+            logs.record(entry, value, logs.weight if batch_size is None else batch_size)
 
     def log_dict(self, values: Mapping[str, Any], **options: Any) -> None:
         """`log` for each item; the options are those of `log`."""

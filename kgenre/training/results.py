@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from kgenre.engines.engine import Engine
-from kgenre.engines.step_logs import LogEntry, not_a_number
+from kgenre.engines.step_logs import LogEntry, not_a_number, rows_of
 from kgenre.loggers.logger import Logger
+from kgenre.training.epoch_values import EpochValues
 from kgenre.training.running_metrics import RunningMetrics
 
 
@@ -32,6 +33,9 @@ class Results:
         self._pending: tuple[int, Any] | None = None  # the newest step to be written, and its values
         self._newest: tuple[Engine, Any] | None = None
         self._running = RunningMetrics()
+        self._of_batch_hooks = {"train": EpochValues(), "evaluation": EpochValues()}
+        # The kind of batch whose hooks are running, and the batch; None: another hook.
+        self.hooks_batch: tuple[Literal["train", "evaluation"], Any] | None = None
         self.silent = False  # during the sanity check, whose values are discarded
         # At the end of an interrupted epoch: its values are written, but a run that resumes here replaces them by
         # those of the whole epoch.
@@ -80,6 +84,8 @@ class Results:
         self._running.begin(engine, stage)
         if first_batch == 0:
             self._running.check(engine, stage)
+            if stage == "train":
+                self._of_batch_hooks["train"].clear()
         if first_batch == 0 and engine.built.metrics[stage]:
             engine.sync()
             for metric in engine.built.metrics[stage].values():
@@ -103,6 +109,8 @@ class Results:
             for entry, metric in () if is_empty else metrics.items():
                 self._put(entry, _number(entry.name, metric), entry.logger)
             self._running.end(engine, stage)
+        for entry, value in self._of_batch_hooks["train" if stage == "train" else "evaluation"]:
+            self._put(entry, value, entry.logger)
 
     # --- values of hooks, from the host --------------------------------------------------------------------------
 
@@ -112,15 +120,27 @@ class Results:
         Raises:
             ValueError: the value is not a number.
         """
-        from keras import ops
+        self._put(LogEntry(name, prog_bar=prog_bar), _float(name, value), logger)
 
-        try:
-            # float() warns for a torch tensor that requires a gradient, and fails for a NumPy array of one element.
-            value = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
-            number = float(value.item() if getattr(value, "size", None) == 1 else value)
-        except (TypeError, ValueError):
-            raise ValueError(not_a_number(name, value)) from None
-        self._put(LogEntry(name, prog_bar=prog_bar), number, logger)
+    def start_evaluation(self) -> None:
+        """Forget what the hooks of an earlier evaluation's batches have logged."""
+        self._of_batch_hooks["evaluation"].clear()
+
+    def log_in_hook(self, entries: Sequence[LogEntry], value: Any, batch_size: Any = None) -> None:
+        """Log a value from a user's hook.
+
+        In a hook of batches an entry ``on_epoch`` is reduced over the epoch, or over all batches of an evaluation;
+        until its end, ``callback`` holds the value so far.
+        """
+        number = _float(entries[0].name, value)
+        for entry in entries:
+            if self.hooks_batch is None or not entry.on_epoch:
+                self._put(entry, number, entry.logger)
+                continue
+                kind, batch = self.hooks_batch
+            rows = rows_of(batch) if batch_size is None else _float("batch_size", batch_size)
+            if (so_far := self._of_batch_hooks[kind].add(entry, number, 1.0 if rows is None else rows)) is not None:
+                self._put(entry, so_far, write=False)
 
     def write(self, global_step: int) -> None:
         """Pass the loggers the values collected since the last call; during the sanity check they wait."""
@@ -169,7 +189,10 @@ class Results:
             "to_write": self._to_write,
         }
         written = self._written[1] if self._written[0] == global_step else []
-        return {part: _plain(values) for part, values in parts.items()} | {"written": [*map(_plain, written)]}
+        return {part: _plain(values) for part, values in parts.items()} | {
+            "written": [*map(_plain, written)],
+            "of_batch_hooks": self._of_batch_hooks["train"].state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any], global_step: int) -> None:
         """Continue from a `state_dict`; the loggers are open and hold only values older than ``global_step``."""
@@ -180,6 +203,18 @@ class Results:
         for values in [written] if isinstance(written, Mapping) else written:  # one dict in older checkpoints
             self._write(_numbers(values), global_step)
         self._to_write = _numbers(state["to_write"])
+        self._of_batch_hooks["train"].load_state_dict(state.get("of_batch_hooks", []))  # older states lack it
+
+
+def _float(name: str, value: Any) -> float:
+    from keras import ops
+
+    try:
+        # float() warns for a torch tensor that requires a gradient, and fails for a NumPy array of one element.
+        value = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
+        return float(value.item() if getattr(value, "size", None) == 1 else value)
+    except (TypeError, ValueError):
+        raise ValueError(not_a_number(name, value)) from None
 
 
 def _number(name: str, metric: Any) -> float:

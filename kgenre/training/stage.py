@@ -94,6 +94,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             elif t.interrupted:
                 _log.warning("Interrupted: this %s has no results.", stage)
             _sync(t)
+            t.results.hooks_batch = None
             t.hooks.on_exception(error)
             if datamodule is not None:
                 datamodule.on_exception(error)

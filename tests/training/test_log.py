@@ -543,6 +543,98 @@ def test_values_from_batch_hooks_are_written_at_their_step(every, steps):
     assert [point for point in logger.history("updates") if point[0] % every == 0] == [(n, float(n)) for n in steps]
 
 
+def test_values_from_hooks_of_evaluated_batches_are_reduced():
+    class InHooks(BoringModule):
+        def on_validation_batch_start(self, batch, batch_idx):
+            self.log("begun", 1.0, reduce_fx="sum")
+
+        def on_validation_batch_end(self, outputs, batch, batch_idx):
+            self.log("mean", float(batch_idx), on_step=True)
+            self.log_dict({"equal": float(batch_idx), "doubled": 2.0 * batch_idx}, batch_size=1)
+            self.log("min", 5.0 - batch_idx, reduce_fx="min")
+            self.log("max", -float(batch_idx), reduce_fx="max")
+            seen.append(self.trainer.callback_metrics["max"])
+
+        def on_validation_epoch_end(self):
+            seen.append(self.trainer.callback_metrics["equal"])
+
+    seen = []
+    ragged = [*boring_batches(2), *boring_batches(1, rows=4, seed=2)]
+    expected = {"begun": 3.0, "mean": 0.8, "equal": 1.0, "doubled": 2.0, "min": 3.0, "max": 0.0}
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(max_epochs=2, logger=logger, num_sanity_val_steps=0)
+    trainer.fit(InHooks(), boring_batches(1), ragged)
+    assert {name: trainer.callback_metrics[name] for name in expected} == pytest.approx(expected)
+    assert {name: logger.history(name) for name in expected} == {
+        name: [(1, pytest.approx(value)), (2, pytest.approx(value))] for name, value in expected.items()
+    }
+    assert seen[-4:] == [0.0, 0.0, 0.0, 1.0]  # the value so far, then the epoch's
+    assert trainer.validate(dataloaders=ragged[1:], verbose=False)[0]["mean"] == pytest.approx(1 / 3)
+
+
+def test_checkpoints_are_ranked_by_the_mean_of_a_batch_hook():
+    module = BoringModule()
+
+    def log(outputs, batch, batch_idx):  # the means improve, the values of the last batches do not
+        module.log("score", [[1.0, 5.0], [9.0, 3.0]][module.current_epoch][batch_idx])
+
+    module.on_validation_batch_end = log
+    checkpoint = ModelCheckpoint("score", mode="max", filename="{epoch}")
+    trainer = quiet_trainer(max_epochs=2, callbacks=checkpoint, enable_checkpointing=True, num_sanity_val_steps=0)
+    trainer.fit(module, boring_batches(1), boring_batches(2))
+    assert (checkpoint.best_model_path.name, checkpoint.best_model_score) == ("epoch=1", 6.0)
+
+
+def test_values_from_hooks_of_training_batches_on_step_and_on_epoch():
+    def log(trainer, module, *arguments):
+        module.log("step", arguments[-1])
+        module.log("epoch", arguments[-1], on_step=False, on_epoch=True)
+        module.log("both", arguments[-1], on_epoch=True)
+
+    logger = InMemoryLogger()
+    callbacks = Lambdas(on_train_batch_end=log)
+    trainer = quiet_trainer(max_epochs=2, logger=logger, log_every_n_steps=2, callbacks=callbacks)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert logger.history("step") == logger.history("both_step") == [(2, 1.0), (4, 3.0), (6, 1.0), (8, 3.0)]
+    assert logger.history("epoch") == logger.history("both_epoch") == [(4, 1.5), (8, 1.5)]
+    assert trainer.callback_metrics["both"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_step": False}, "on_step=False. logs nothing without on_epoch=True"),
+        ({"on_epoch": True, "reduce_fx": "median"}, "reduce_fx must be one of mean, sum, .*'median'"),
+    ],
+)
+def test_wrong_calls_in_batch_hooks(options, message):
+    module = BoringModule()
+    module.on_train_batch_end = lambda outputs, batch, batch_idx: module.log("a", 1.0, **options)
+    with pytest.raises(ValueError, match=message):
+        quiet_trainer().fit(module, boring_batches(1))
+
+
+def test_sums_of_batch_hooks_survive_resume():
+    logger = InMemoryLogger()
+
+    def fit(max_steps, ckpt_path=None):
+        options = {"on_step": False, "on_epoch": True}
+
+        def log(trainer, module, outputs, batch, batch_idx):
+            module.log("mean", float(batch_idx), **options)
+            module.log("nan", float("nan"), **options)
+
+        callbacks = [Lambdas(on_train_batch_end=log), ModelCheckpoint(monitor=None, every_n_train_steps=2)]
+        arguments = {"max_epochs": 2, "max_steps": max_steps, "logger": logger, "enable_checkpointing": True}
+        trainer = quiet_trainer(callbacks=callbacks, **arguments)
+        trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
+
+    fit(2)
+    fit(8, "last")
+    assert logger.history("mean")[-2:] == [(4, 1.5), (8, 1.5)]
+    assert all(np.isnan(value) for _, value in logger.history("nan"))
+
+
 def test_values_logged_at_a_checkpoint_survive_resume():
     logger = InMemoryLogger()
 
