@@ -218,12 +218,13 @@ class Module(Hyperparameters):
         if self._trainer is not None and self._trainer.barebones:
             return
         logs = step_logs.current()
-        results = None if logs is not None else self._attached_trainer("log").results
-        if results is not None:
-            of_training = results.hooks_batch is not None and results.hooks_batch[0] == "train"
+        if logs is None:
+            results = self._attached_trainer("log").results
+            has_steps, suffix = results.in_training_batch, ""
         else:
-            of_training = logs.training and not hasattr(value, "update_state")
-        if not of_training:
+            results = None
+            has_steps, suffix = logs.training and not hasattr(value, "update_state"), logs.suffix
+        if not has_steps:
             # An evaluation has no step axis, and a metric is read once per epoch.
             on_step, on_epoch = False, True
         on_step, on_epoch = on_step is None or on_step, bool(on_epoch)
@@ -231,18 +232,18 @@ class Module(Hyperparameters):
             raise ValueError(
                 f"log({name!r}, on_step=False) logs nothing without on_epoch=True. Set it, or leave both out."
             )
-        name += logs.suffix if logs is not None and add_dataloader_idx else ""
+        name += suffix if add_dataloader_idx else ""
         entries = [step_logs.LogEntry(name, on_step, on_epoch, prog_bar, logger, reduce_fx)]
         if on_step and on_epoch:
             entries = [
                 replace(entries[0], name=f"{name}_step", on_epoch=False, fork_of=name),
                 replace(entries[0], name=f"{name}_epoch", on_step=False, fork_of=name),
             ]
-        if results is not None:
-            results.log_in_hook(entries, value, batch_size)
-            return
         for entry in entries:
-            logs.record(entry, value, logs.weight if batch_size is None else batch_size)
+            if results is not None:
+                results.log_in_hook(entry, value, batch_size)
+            elif logs is not None:
+                logs.record(entry, value, logs.weight if batch_size is None else batch_size)
 
     def log_dict(self, values: Mapping[str, Any], **options: Any) -> None:
         """`log` for each item; the options are those of `log`."""

@@ -126,21 +126,25 @@ class Results:
         """Forget what the hooks of an earlier evaluation's batches have logged."""
         self._of_batch_hooks["evaluation"].clear()
 
-    def log_in_hook(self, entries: Sequence[LogEntry], value: Any, batch_size: Any = None) -> None:
+    @property
+    def in_training_batch(self) -> bool:
+        """Whether the hooks of a training batch are running."""
+        return self.hooks_batch is not None and self.hooks_batch[0] == "train"
+
+    def log_in_hook(self, entry: LogEntry, value: Any, batch_size: Any = None) -> None:
         """Log a value from a user's hook.
 
         In a hook of batches an entry ``on_epoch`` is reduced over the epoch, or over all batches of an evaluation;
         until its end, ``callback`` holds the value so far.
         """
-        number = _float(entries[0].name, value)
-        for entry in entries:
-            if self.hooks_batch is None or not entry.on_epoch:
-                self._put(entry, number, entry.logger)
-                continue
-                kind, batch = self.hooks_batch
-            rows = rows_of(batch) if batch_size is None else _float("batch_size", batch_size)
-            if (so_far := self._of_batch_hooks[kind].add(entry, number, 1.0 if rows is None else rows)) is not None:
-                self._put(entry, so_far, write=False)
+        number = _float(entry.name, value)
+        if self.hooks_batch is None or not entry.on_epoch:
+            self._put(entry, number, entry.logger)
+            return
+        kind, batch = self.hooks_batch
+        rows = rows_of(batch) if batch_size is None else _float("batch_size", batch_size)
+        if (so_far := self._of_batch_hooks[kind].add(entry, number, 1.0 if rows is None else rows)) is not None:
+            self._put(entry, so_far, write=False)
 
     def write(self, global_step: int) -> None:
         """Pass the loggers the values collected since the last call; during the sanity check they wait."""

@@ -219,7 +219,7 @@ def with_one_plateau():
         (lambda: {".*": "sgd"}, "Received: 'sgd'"),
         (lambda: {"optimizer": SGD(), "scheduler": 1}, "Received the key 'scheduler'"),
         (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "every": 1}}, "lr_scheduler takes.*'every'"),
-        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "strict": 1}}, "no key 'strict'.*leave it out"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "strict": 1}}, "no key 'strict'.*leave it"),
         (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "name": "lr"}}, "no key 'name'.*lr-Adam"),
         (lambda: {"optimizer": SGD(), "lr_scheduler": max, "monitor": "val/loss"}, "needs ReduceLROnPlateau"),
         (lambda: {"optimizer": SGD(), "monitor": "val/loss"}, "needs ReduceLROnPlateau. Received: None"),
