@@ -172,7 +172,7 @@ TABLE = [
     # --- loggers, profilers, tuning, resume
     Row(REST, "TensorBoardLogger, without TensorFlow", "M", ("loggers.TensorBoardLogger",), of("loggers/tensorboard", "scalars", "text_and_hyperparameters", "resuming_drops_later_points") + of("training/imports", "training_on_arrays_never_imports_tensorflow")),
     Row(REST, "CSVLogger, InMemoryLogger", "M", ("loggers.CSVLogger", "loggers.InMemoryLogger"), of("loggers/csv", "one_row_per_step", "resuming_drops_later_rows") + of("loggers/in_memory", "history")),
-    Row(REST, "custom loggers", "M", ("loggers.Logger",), of("training/fit", "errors_propagate_after_cleanup")),
+    Row(REST, "custom loggers", "M", ("loggers.Logger",), of("training/fit", "errors_propagate_after_cleanup") + of("loggers/logger", "a_logger_written_for_lightning", "lightning_names_suggest_a_replacement")),
     Row(REST, "Weights & Biases, MLflow (extras)", "S", ("loggers.WandbLogger", "loggers.MLFlowLogger", "loggers.LoggerError"), of("loggers/services", "wandb_records_a_resumed_fit_and_its_test", "mlflow_records_a_resumed_fit_and_its_test", "missing_package_error")),
     Row(REST, "images, for every logger that accepts them", "S", ("loggers.Logger.log_image", "loggers.takes_pictures"), of("loggers/services", "wandb_logs_images_and_texts") + of("evaluation/tensorboard_views", "the_first_and_the_last_validation_are_shown")),
     Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner", "tuning.Tuner.lr_find"), of(tuner, "suggestion_is_set_plotted_and_trains_well", "search_leaves_no_trace")),

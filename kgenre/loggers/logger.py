@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+# Attributes of Lightning's loggers, and what to write instead.
+_REPLACEMENTS = {
+    "log_dir": "write trainer.log_dir",
+    "root_dir": "write trainer.experiment_dir",
+    "version": "runs are numbered, and trainer.run_dir.name is such as 'version_0'",
+    "experiment": "call log_metrics, log_text or log_image of the logger itself",
+}
+
+
 class LoggerError(ShortTraceback, RuntimeError):
     """A service cannot be used, or a file of a resumed run cannot be read; the message says what to do."""
 
@@ -21,7 +30,8 @@ class LoggerError(ShortTraceback, RuntimeError):
 class Logger:
     """The base of all loggers. ``step`` is always the number of optimizer updates so far, ``trainer.global_step``.
 
-    A run has one folder: with several loggers, the first ``save_dir`` and the first ``name`` are used.
+    A run has one folder: with several loggers, the first ``save_dir`` and the first ``name`` are used. A subclass may
+    define these as properties, as Lightning's loggers do.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -38,11 +48,23 @@ class Logger:
     writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder
     # Patterns (`fnmatch`) of its files and folders: a run that fails before its first step is removed with these.
     files: tuple[str, ...] = ()
+    save_dir: str | None = None
+    name: str | None = None
 
     @explain_arguments
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
-        self.save_dir = save_dir
-        self.name = name
+        if save_dir is not None:
+            self.save_dir = save_dir
+        if name is not None:
+            self.name = name
+
+    if not TYPE_CHECKING:  # a type checker would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that says what to write instead of a Lightning attribute that does not exist here."""
+            if name in _REPLACEMENTS and not hasattr(type(self), name):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {_REPLACEMENTS[name]}.")
+            return object.__getattribute__(self, name)  # raises Python's own error, or a property's
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         """Start writing to the run's folder; with ``resume_step``, continue there.
