@@ -146,7 +146,7 @@ TABLE = [
     Row(DATA, "batch_arguments (ours): what determines the batches; a change is reported if a run resumes inside an epoch", "M", ("DataModule.batch_arguments",), of("training/resume", "changed_batch_size_within_an_epoch_is_warned_about")),
     Row(DATA, "results_name (ours): results on other data than the run's", "M", ("DataModule.results_name", "DataModule.results_source"), of("training/run_folder", "results_on_other_data_have_their_own_folder") + of("cli/run", "results_on_other_films_are_written_separately")),
     # --- callbacks
-    Row(CALLBACKS, "ModelCheckpoint: filename, monitor, mode, save_top_k, save_last", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("filename", "monitor", "mode", "save_top_k", "save_last")), of(checkpoint, "kept_checkpoints", "filename_templates", "nan_is_never_the_best", "resumed_run_knows_the_best", "old_checkpoint_stays_until_the_new_one_is_written")),
+    Row(CALLBACKS, "ModelCheckpoint: filename, monitor, mode, save_top_k, save_last", "M", (*(f"callbacks.ModelCheckpoint({name})" for name in ("filename", "monitor", "mode", "save_top_k", "save_last")), *(f"callbacks.ModelCheckpoint.{name}" for name in ("best_model_path", "best_model_score", "best_k_models", "last_model_path", "dirpath"))), of(checkpoint, "kept_checkpoints", "paths_and_scores_of_what_is_kept", "filename_templates", "nan_is_never_the_best", "resumed_run_knows_the_best", "old_checkpoint_stays_until_the_new_one_is_written")),
     Row(CALLBACKS, "ModelCheckpoint: every_n_train_steps, every_n_epochs, train_time_interval, save_on_exception, save_weights_only", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("every_n_train_steps", "every_n_epochs", "train_time_interval", "save_on_exception", "save_weights_only")), of(checkpoint, "every_n_train_steps", "train_time_interval", "save_on_exception", "save_weights_only", "invalid_save_intervals")),
     Row(CALLBACKS, "EarlyStopping: min_delta, patience, check_finite, thresholds, restore_best_weights", "M", tuple(f"callbacks.EarlyStopping({name})" for name in ("min_delta", "patience", "check_finite", "stopping_threshold", "divergence_threshold", "restore_best_weights", "verbose", "strict", "check_on_train_epoch_end")), of(stop, "when_it_stops", "best_weights_are_restored", "state_dict_round_trip", "check_on_train_epoch_end", "strict_false_only_warns", "sanity_check_and_later_validation_do_not_count")),
     Row(CALLBACKS, "LearningRateMonitor", "M", ("callbacks.LearningRateMonitor",), of("callbacks/learning_rate", "when_the_rate_is_logged", "accumulation_logs_each_update_once")),
@@ -168,7 +168,7 @@ TABLE = [
     Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), of("callbacks/spike_detection", "reported_spikes", "stops_and_logs_the_step")),
     Row(CALLBACKS, "an adapter for Keras callbacks", "S", ("callbacks.KerasCallback",), of("callbacks/keras_callback", "hooks_are_called_in_the_order_of_keras_fit", "early_stopping_and_restored_weights", "files_written_by_keras")),
     Row(CALLBACKS, "custom callbacks: state_dict, load_state_dict", "M", ("callbacks.Callback", "callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "resume_restores_callbacks") + of(stop, "state_dict_round_trip")),
-    Row(CALLBACKS, "EMAWeightAveraging, RichProgressBar and other names of Lightning: errors that name the replacement", "S", (), ("tests/test_lightning_parity.py::test_lightning_names_of_callbacks_suggest_a_replacement",)),
+    Row(CALLBACKS, "EMAWeightAveraging, RichProgressBar and other names of Lightning: errors that name the replacement", "S", (), ("tests/test_lightning_parity.py::test_lightning_names_of_callbacks_suggest_a_replacement", "tests/test_lightning_parity.py::test_lightning_names_of_the_package_suggest_a_replacement", *of(hooks, "lightning_names_of_callbacks_suggest_a_replacement", "methods_of_lightnings_progress_bars_are_rejected"))),
     # --- loggers, profilers, tuning, resume
     Row(REST, "TensorBoardLogger, without TensorFlow", "M", ("loggers.TensorBoardLogger",), of("loggers/tensorboard", "scalars", "text_and_hyperparameters", "resuming_drops_later_points") + of("training/imports", "training_on_arrays_never_imports_tensorflow")),
     Row(REST, "CSVLogger, InMemoryLogger", "M", ("loggers.CSVLogger", "loggers.InMemoryLogger"), of("loggers/csv", "one_row_per_step", "resuming_drops_later_rows") + of("loggers/in_memory", "history")),
@@ -536,6 +536,12 @@ def test_lightning_names_of_callbacks_suggest_a_replacement(name):
     with pytest.raises(ImportError, match=rf"^kgenre.callbacks has no {name}: write \w+") as raised:
         exec(f"from kgenre.callbacks import {name}")
     assert re.search(r"write (\w+)", str(raised.value))[1] in callbacks.__all__
+
+
+@pytest.mark.parametrize("name", ["LightningModule", "LightningDataModule", "LightningCLI"])
+def test_lightning_names_of_the_package_suggest_a_replacement(name):
+    with pytest.raises(ImportError, match=rf"^kgenre has no {name}: write kgenre"):
+        exec(f"from kgenre import {name}")
 
 
 def test_missing_names_and_tests_are_detected():

@@ -22,8 +22,12 @@ def check_template(template: str) -> str:
     except ValueError as error:
         raise ValueError(f"{_MESSAGE} Received: {template!r} ({error})") from None
     # Windows ignores case, and dots and spaces at the end of a name.
-    is_reserved = name.lower() in ("", "best", "last") or name[-1] in ". "
-    if _NOT_IN_NAMES.search(name) or re.search("[{}]", name) or is_reserved or name.startswith("."):
+    if name.lower() in ("best", "last"):
+        raise ValueError(
+            f"ModelCheckpoint(filename={template!r}): the files that point to the best and the newest checkpoint are "
+            f"named 'best' and 'last'. Leave it out, or write filename='{name}_model'."
+        )
+    if _NOT_IN_NAMES.search(name) or re.search("[{}]", name) or not name or name[-1] in ". " or name.startswith("."):
         raise ValueError(f"{_MESSAGE} Received: {template!r}")
     return template
 

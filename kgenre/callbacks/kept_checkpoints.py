@@ -55,6 +55,11 @@ class KeptCheckpoints:
         return {*self.scores, *self.superfluous, *([self.last] if self.last else [])}
 
     @property
+    def ranking(self) -> dict[str, float]:
+        """The scores, the best first."""
+        return {name: self.scores[name] for name in self._ranked()}
+
+    @property
     def best(self) -> str | None:
         """The name of the best checkpoint; None: none has a score."""
         return next(iter(self._ranked()), None)

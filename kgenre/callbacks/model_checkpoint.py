@@ -127,6 +127,16 @@ class ModelCheckpoint(Callback):
         return self.kept.scores[self.kept.best] if self.kept.best else None
 
     @property
+    def best_k_models(self) -> dict[Path, float]:
+        """The values of ``monitor`` of the best checkpoints that are kept (``save_top_k``), the best one first."""
+        return {self.folder / name: score for name, score in self.kept.ranking.items()} if self.folder else {}
+
+    @property
+    def dirpath(self) -> Path | None:
+        """The folder of the checkpoints, ``<run>/checkpoints``."""
+        return self.folder
+
+    @property
     def last_model_path(self) -> Path | None:
         """The newest checkpoint."""
         return self.folder / self.kept.last if self.folder and self.kept.last else None

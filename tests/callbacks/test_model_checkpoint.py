@@ -79,6 +79,17 @@ def test_kept_checkpoints(arguments, kept, best):
         assert checkpoint.best_model_score == SCORES[best - 1]
 
 
+def test_paths_and_scores_of_what_is_kept():
+    checkpoint = ModelCheckpoint("val/score", save_top_k=2)
+    assert (checkpoint.dirpath, checkpoint.best_k_models) == (None, {})
+    fit(checkpoint)
+    folder = Path("runs/scores/version_0/checkpoints")
+    assert checkpoint.dirpath == folder
+    assert list(checkpoint.best_k_models.items()) == [(folder / "step=000004", 2.0), (folder / "step=000002", 3.0)]
+    assert checkpoint.best_model_path == folder / "step=000004"
+    assert checkpoint.last_model_path == folder / "step=000005"
+
+
 def test_saving_neither_best_nor_last_keeps_nothing(in_tmp_path):
     trainer = quiet_trainer(
         callbacks=ModelCheckpoint("val/score", save_top_k=0, save_last=False), enable_checkpointing=True
@@ -715,12 +726,18 @@ def test_unknown_name_in_a_template_is_reported(caplog):
 
 @pytest.mark.parametrize(
     "template",
-    ["a/{epoch}", "a:{epoch}", "", "last", "Best", "{epoch}.", "a ", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"],
+    ["a/{epoch}", "a:{epoch}", "", "{epoch}.", "a ", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"],
 )
 def test_invalid_filename_templates(template):
     with pytest.raises(ValueError, match=r"filename=...\) takes a template such as .*Received:") as error:
         ModelCheckpoint(filename=template)
     assert repr(template) in str(error.value)
+
+
+@pytest.mark.parametrize("template", ["best", "Last"])
+def test_names_of_pointers_are_no_filenames(template):
+    with pytest.raises(ValueError, match=rf"filename='{template}'\).*are named 'best' and 'last'.*'{template}_model'"):
+        ModelCheckpoint(filename=template)
 
 
 def test_invalid_save_intervals():
