@@ -30,6 +30,13 @@ _HOMES = {
 
 __all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "gradient", "seed_everything"]
 
+# Names of Lightning's package, and what to write instead.
+_REPLACEMENTS = {
+    "LightningModule": "kgenre.Module",
+    "LightningDataModule": "kgenre.DataModule",
+    "LightningCLI": "kgenre fit --model mymodule.Net --data mymodule.Data, on the command line",
+}
+
 show_messages()
 
 _PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "profilers", "reports", "training", "tuning")
@@ -40,6 +47,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"kgenre.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _REPLACEMENTS:
+        raise ImportError(f"kgenre has no {name}: write {_REPLACEMENTS[name]}.")
     raise AttributeError(f"module 'kgenre' has no attribute {name!r}")
 
 

@@ -38,6 +38,10 @@ REPLACEMENTS: dict[str, dict[str, str]] = {
         "auto_scale_batch_size": "write callbacks=[BatchSizeFinder()]",
         "epochs": "write max_epochs",
     },
+    "seed_everything": {
+        "workers": "data sources have seeds of their own, such as ArrayDataset(..., seed=1): leave it out",
+        "verbose": "nothing is printed: leave it out",
+    },
     "Trainer.fit": {
         "weights_only": _NO_CODE,
         "epochs": "write Trainer(max_epochs=...)",
@@ -64,6 +68,13 @@ REPLACEMENTS: dict[str, dict[str, str]] = {
     "WeightAveraging": {
         "device": "the average is kept beside the weights: leave it out",
         "use_buffers": "all weights of layers are averaged: leave it out",
+        # of StochasticWeightAveraging
+        **dict.fromkeys(
+            ("swa_lrs", "annealing_epochs", "annealing_strategy"),
+            "the rate is that of the optimizer and its schedule: leave it out",
+        ),
+        "swa_epoch_start": "write update_starting_at_epoch",
+        "avg_fn": "write decay, or decay=None for the mean",
     },
     "ThroughputMonitor": {
         **dict.fromkeys(("batch_size_fn", "length_fn"), _ROWS),

@@ -13,7 +13,7 @@ def found(path):
     """The function that an entry of REPLACEMENTS is about."""
     first, _, method = path.partition(".")
     (owner,) = (getattr(place, first) for place in (kgenre, callbacks, loggers) if hasattr(place, first))
-    return getattr(owner, method or "__init__")
+    return owner if inspect.isfunction(owner) else getattr(owner, method or "__init__")
 
 
 @pytest.mark.parametrize(("path", "name"), [(path, name) for path, names in REPLACEMENTS.items() for name in names])

@@ -9,6 +9,14 @@ if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
+# Attributes of Lightning's callbacks, and what to write instead.
+_REPLACEMENTS = {
+    "log": "write module.log(name, value) in a hook, with the module that it receives",
+    "log_dict": "write module.log_dict(values) in a hook, with the module that it receives",
+    "total_train_batches": "write trainer.num_training_batches",
+    "total_val_batches": "write trainer.num_val_batches",
+}
+
 
 class Callback:
     """The base class of callbacks: override the hooks you need; each receives the trainer and the module.
@@ -40,6 +48,14 @@ class Callback:
     logs: tuple[str, ...] = ()
     # Code to compile into each update: a `kgenre.engines.weight_update.StepPart`, or None.
     step_part: Any = None
+
+    if not TYPE_CHECKING:  # a type checker would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that says what to write instead of a Lightning attribute that does not exist here."""
+            if name in _REPLACEMENTS and not hasattr(type(self), name):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {_REPLACEMENTS[name]}.")
+            return object.__getattribute__(self, name)  # raises Python's own error, or a property's
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """The next optimizer update (counted as ``trainer.global_step``) after which the batch hooks must be called.

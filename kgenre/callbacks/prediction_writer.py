@@ -33,7 +33,8 @@ class PredictionWriter(Callback):
         write_interval: "batch", "epoch" or "batch_and_epoch".
 
     Raises:
-        ValueError: another interval, or (when the first file is written) there is no folder to write to.
+        ValueError: another interval, an interval in place of the folder, or (when the first file is written) there is
+            no folder to write to.
 
     Example:
         >>> trainer = Trainer(callbacks=PredictionWriter("predictions"))
@@ -46,6 +47,11 @@ class PredictionWriter(Callback):
         output_dir: str | Path | None = None,
         write_interval: Literal["batch", "epoch", "batch_and_epoch"] = "batch",
     ) -> None:
+        if output_dir in ("batch", "epoch", "batch_and_epoch"):  # the first argument in Lightning
+            raise ValueError(
+                f"PredictionWriter(output_dir, write_interval): the first argument is a folder. Write "
+                f"write_interval={output_dir!r}, or Path({output_dir!r}) if the folder has this name."
+            )
         self.output_dir = output_dir
         self.write_interval = write_interval
         self._predictions: list[Any] = []

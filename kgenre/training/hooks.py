@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from kgenre.callbacks import ProgressBar
 from kgenre.callbacks.callback import HOOKS, Callback, overrides
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
@@ -43,6 +44,13 @@ _NEVER_CALLED = {
         for stage in ("validation", "test", "predict")
         for mode in ("train", "eval")
     },
+}
+_OF_PROGRESS_BARS = {
+    **{
+        f"init_{stage}_tqdm": "the bar is not tqdm's; override the hooks of ProgressBar"
+        for stage in ("train", "validation", "test", "predict", "sanity")
+    },
+    "get_metrics": "the bar shows what self.log(name, value, prog_bar=True) logs; override its hooks for more",
 }
 
 
@@ -135,7 +143,8 @@ def _as_written(hook: Callable[..., Any], base: Callable[..., Any]) -> Callable[
 
 
 def _reject_uncalled_hooks(owner: Any) -> None:
-    for name, instead in _NEVER_CALLED.items():
+    never_called = _NEVER_CALLED | (_OF_PROGRESS_BARS if isinstance(owner, ProgressBar) else {})
+    for name, instead in never_called.items():
         if callable(getattr(type(owner), name, None)):
             raise TrainerError(f"{type(owner).__name__}.{name} would never be called: {instead}.")
     if not getattr(owner, "automatic_optimization", True):

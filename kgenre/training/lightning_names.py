@@ -15,6 +15,13 @@ MODULE_REPLACEMENTS = {
     **dict.fromkeys(("device", "to", "cuda", "cpu"), _DEVICE),
     **dict.fromkeys(("parameters", "named_parameters"), _VARIABLES),
     **dict.fromkeys(("train", "training", "eval"), _MODE),
+    **dict.fromkeys(
+        ("modules", "named_modules", "children", "named_children", "apply"),
+        "a Keras model has layers: self.model.layers",
+    ),
+    **dict.fromkeys(("half", "float", "double"), "write Trainer(precision=...)"),
+    **dict.fromkeys(("to_onnx", "to_torchscript"), "a Keras model has export: self.model.export(path, format='onnx')"),
+    "requires_grad_": "write self.freeze(), or layer.trainable = False",
     "clip_gradients": "write Trainer(gradient_clip_val=1.0), or configure_gradients in the module",
     "loggers": "write self.trainer.loggers",
     "all_gather": "there is only one process: leave it out",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from numbers import Integral
 
+from kgenre.lightning_arguments import explain_arguments
+
 _LARGEST = 2**32 - 1
 
 
+@explain_arguments
 def seed_everything(seed: int) -> int:
     """Seed Python, NumPy and the Keras backend; call it before layers are created. Returns the seed.
 

@@ -57,6 +57,8 @@ def test_writes_to_the_run_folder_or_fails():
         quiet_trainer(callbacks=PredictionWriter()).predict(module, boring_batches(1))
     with pytest.raises(ValueError, match=r"'batch' or 'epoch' or 'batch_and_epoch'. Received: 'never'"):
         PredictionWriter(write_interval="never")
+    with pytest.raises(ValueError, match=r"the first argument is a folder. Write write_interval='epoch'"):
+        PredictionWriter("epoch")
 
 
 def test_subclass_in_lightning_style(tmp_path):

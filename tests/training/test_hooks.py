@@ -12,6 +12,7 @@ https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Dif
 """
 
 import itertools
+import re
 from dataclasses import dataclass
 
 import keras
@@ -272,6 +273,30 @@ def test_unsupported_lightning_hooks_are_rejected(name, instead):
     data = type("Hopes", (kgenre.DataModule,), {name: lambda self, *arguments: None})()
     with pytest.raises(TrainerError, match=f"Hopes.{name} would never be called"):
         quiet_trainer().fit(BoringModule(), data)
+
+
+@pytest.mark.parametrize(("name", "instead"), [("init_train_tqdm", "not tqdm's"), ("get_metrics", "prog_bar=True")])
+def test_methods_of_lightnings_progress_bars_are_rejected(name, instead):
+    bar = type("Bar", (ProgressBar,), {name: lambda self, *arguments: None})()
+    with pytest.raises(TrainerError, match=rf"Bar.{name} would never be called: .*{instead}"):
+        quiet_trainer(callbacks=bar).fit(BoringModule(), boring_batches(1))
+    module = type("Mine", (BoringModule,), {name: lambda self, *arguments: None})()
+    quiet_trainer().fit(module, boring_batches(1))  # a method of the user's own
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("log", "module.log(name, value)"),
+        ("log_dict", "module.log_dict"),
+        ("total_train_batches", "num_training_batches"),
+    ],
+)
+def test_lightning_names_of_callbacks_suggest_a_replacement(name, instead):
+    with pytest.raises(AttributeError, match=rf"^ProgressBar has no attribute '{name}': .*{re.escape(instead)}"):
+        getattr(ProgressBar(), name)
+    with pytest.raises(AttributeError, match=r"^'ProgressBar' object has no attribute 'other'$"):
+        _ = ProgressBar().other
 
 
 def test_manual_optimization_is_rejected():

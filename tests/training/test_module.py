@@ -240,6 +240,10 @@ def test_module_without_a_trainer():
         ("device", "leave it out"),
         ("parameters", "keras.optimizers.Adam(1e-3)"),
         ("eval", "self.model(x, training=True)"),
+        ("children", "self.model.layers"),
+        ("half", "Trainer(precision=...)"),
+        ("to_onnx", "self.model.export"),
+        ("requires_grad_", "self.freeze()"),
     ],
 )
 def test_lightning_names_suggest_a_replacement(name, instead):
