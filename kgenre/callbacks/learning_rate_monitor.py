@@ -31,6 +31,13 @@ class LearningRateMonitor(Callback):
     @explain_arguments
     def __init__(self, logging_interval: Literal["epoch", "step"] | None = "epoch") -> None:
         self.logging_interval = logging_interval
+        # When the newest validation began: the updates so far, and the rates of the last one.
+        self._before_validation: tuple[int, list[float]] = (-1, [])
+
+    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
+        """Keep the rates: a plateau reduces them when the validation is over."""
+        if trainer.stage == "fit" and self.logging_interval != "step":
+            self._before_validation = trainer.global_step, trainer.learning_rates(of_newest_update=True)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the rate at the end of the epoch."""
@@ -51,6 +58,17 @@ class LearningRateMonitor(Callback):
 
     def _log_rates(self, trainer: Trainer) -> None:
         names = [f"lr-{type(optimizer).__name__}" for optimizer in trainer.optimizers]
-        rates = trainer.learning_rates(of_newest_update=True)
+        step, rates = self._before_validation
+        if step != trainer.global_step:
+            rates = trainer.learning_rates(of_newest_update=True)
         for position, (name, rate) in enumerate(zip(names, rates, strict=True)):
             trainer.results.log(f"{name}-{position}" if names.count(name) > 1 else name, rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rates before the newest validation."""
+        return {"before_validation": list(self._before_validation)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        step, rates = state.get("before_validation", (-1, []))  # older states lack it
+        self._before_validation = step, rates

@@ -5,9 +5,15 @@ import math
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
 
-from kgenre.callbacks import ConstantThenDecay, LearningRateMonitor, LearningRateScheduler, ModelCheckpoint
+from kgenre.callbacks import (
+    ConstantThenDecay,
+    LearningRateMonitor,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+)
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -24,6 +30,27 @@ def history(*callbacks, module=None, batches=4, **arguments):
 def test_schedule_by_epochs():
     schedule = LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
     assert history(schedule, LearningRateMonitor(), max_epochs=3) == [(4, 1.0), (8, 0.5), (12, 0.25)]
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_rates_of_an_epoch_at_whose_end_a_plateau_reduces_them(stop):
+    def fit(**arguments):
+        def interrupt(trainer, module):
+            if stop and trainer.global_step == 6 and not trainer.resumed:
+                raise KeyboardInterrupt
+
+        plateau = ReduceLROnPlateau(factor=0.5, patience=1, min_delta=10.0)
+        callbacks = [plateau, Lambdas(on_train_epoch_end=interrupt), LearningRateMonitor(), ModelCheckpoint()]
+        options = {"callbacks": callbacks, "logger": logger, "enable_checkpointing": True, "num_sanity_val_steps": 0}
+        trainer = quiet_trainer(max_epochs=4, val_check_interval=1, **options)
+        trainer.fit(BoringModule(learning_rate=1.0), boring_batches(2), boring_batches(1), **arguments)
+
+    logger = InMemoryLogger()
+    fit()
+    if stop:
+        fit(ckpt_path="last")
+    # The rate is halved from the second of the two validations of the first epoch on, and logged at each epoch's end.
+    assert logger.history("lr-SGD") == [(2, 1.0), (4, 0.25), (6, 0.0625), (8, 0.015625)]
 
 
 @pytest.mark.filterwarnings("ignore:training_step returned None")
