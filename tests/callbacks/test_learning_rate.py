@@ -1,6 +1,7 @@
 """Setting and logging the learning rate."""
 
 import math
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -32,22 +33,24 @@ def test_schedule_by_epochs():
     assert history(schedule, LearningRateMonitor(), max_epochs=3) == [(4, 1.0), (8, 0.5), (12, 0.25)]
 
 
-@pytest.mark.parametrize("stop", [False, True])
-def test_rates_of_an_epoch_at_whose_end_a_plateau_reduces_them(stop):
+@pytest.mark.parametrize("fails", [False, True])
+def test_rates_of_an_epoch_at_whose_end_a_plateau_reduces_them(fails):
     def fit(**arguments):
-        def interrupt(trainer, module):
-            if stop and trainer.global_step == 6 and not trainer.resumed:
-                raise KeyboardInterrupt
+        def fail(trainer, module):
+            if fails and trainer.global_step == 6 and not trainer.resumed:
+                raise RuntimeError("between validation and logging")
 
         plateau = ReduceLROnPlateau(factor=0.5, patience=1, min_delta=10.0)
-        callbacks = [plateau, Lambdas(on_train_epoch_end=interrupt), LearningRateMonitor(), ModelCheckpoint()]
+        checkpoint = ModelCheckpoint(save_on_exception=True)
+        callbacks = [plateau, Lambdas(on_train_epoch_end=fail), LearningRateMonitor(), checkpoint]
         options = {"callbacks": callbacks, "logger": logger, "enable_checkpointing": True, "num_sanity_val_steps": 0}
         trainer = quiet_trainer(max_epochs=4, val_check_interval=1, **options)
         trainer.fit(BoringModule(learning_rate=1.0), boring_batches(2), boring_batches(1), **arguments)
 
     logger = InMemoryLogger()
-    fit()
-    if stop:
+    with pytest.raises(RuntimeError, match="between") if fails else nullcontext():
+        fit()
+    if fails:
         fit(ckpt_path="last")
     # The rate is halved from the second of the two validations of the first epoch on, and logged at each epoch's end.
     assert logger.history("lr-SGD") == [(2, 1.0), (4, 0.25), (6, 0.0625), (8, 0.015625)]
