@@ -26,6 +26,7 @@ from kgenre.engines.explained_errors import UNSEEDED, explained
 from kgenre.engines.layer_modes import warning_of_wrong_mode
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
+from kgenre.engines.read_losses import warning_of_read_losses
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, read_now
 
@@ -53,9 +54,10 @@ class StepScope(keras.StatelessScope):
         self.updated: dict[int, keras.Variable] = {}
 
     def get_current_value(self, variable: keras.Variable) -> Any:
-        """The variable's value in this scope, or None if the scope has none for it."""
+        """The variable's value in this scope; its own if the scope has none for it, as regularisers need it."""
         self._record(variable)
-        return _value_in_one_scope(self, variable)
+        value = _value_in_one_scope(self, variable)
+        return variable._value if value is None else value
 
     def add_update(self, update: tuple[keras.Variable, Any]) -> None:
         """Collect an assignment."""
@@ -158,6 +160,7 @@ def _watched(step: str, training: bool) -> Iterator[None]:
         _ONE_AT_A_TIME,
         warning_of_wrong_mode(step, training),
         warning_of_constant_seeds(step) if training else nullcontext(),
+        warning_of_read_losses(step) if training else nullcontext(),
     ):
         yield
 

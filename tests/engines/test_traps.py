@@ -781,6 +781,27 @@ def test_extra_losses_are_counted_once(make_layers, expected):
     assert values["loss"] - values["plain"] == pytest.approx(expected(x), rel=1e-4, abs=1e-6)
 
 
+def test_losses_that_a_step_reads():
+    class Reads(BoringModule):
+        def __init__(self):
+            super().__init__(learning_rate=0.0)
+            self.model = keras.Sequential([keras.Input((4,)), ones(kernel_regularizer=keras.regularizers.L2(0.1))])
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch, training=True)
+            self.log("train/penalty", sum(self.model.losses))
+            return loss
+
+        def validation_step(self, batch, batch_idx):
+            self.log("val/penalty", sum(self.model.losses))
+
+    with pytest.warns(UserWarning, match=r"training_step reads the losses of 'sequential.*count twice"):
+        trainer = quiet_trainer()
+        trainer.fit(Reads(), boring_batches(1), boring_batches(1))
+    assert trainer.callback_metrics["train/penalty"] == pytest.approx(0.1 * 8)
+    assert trainer.callback_metrics["val/penalty"] == pytest.approx(0.1 * 8)
+
+
 def test_layer_held_twice_is_regularised_once():
     class HeldTwice(BoringModule):
         def __init__(self):
