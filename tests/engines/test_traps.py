@@ -795,8 +795,8 @@ def test_losses_that_a_step_reads():
         def validation_step(self, batch, batch_idx):
             self.log("val/penalty", sum(self.model.losses))
 
+    trainer = quiet_trainer()
     with pytest.warns(UserWarning, match=r"training_step reads the losses of 'sequential.*count twice"):
-        trainer = quiet_trainer()
         trainer.fit(Reads(), boring_batches(1), boring_batches(1))
     assert trainer.callback_metrics["train/penalty"] == pytest.approx(0.1 * 8)
     assert trainer.callback_metrics["val/penalty"] == pytest.approx(0.1 * 8)
