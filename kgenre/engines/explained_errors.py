@@ -70,6 +70,12 @@ def explained(error: Exception, step: str) -> str | None:
         )
     # Keras creates JAX's errors again to extend their messages, which fails with another error.
     errors = [error, *([error.__context__] if "_error_repr" in text and error.__context__ else [])]
+    if any(type(one).__name__ == "NonConcreteBooleanIndexError" for one in errors):
+        return (
+            f"{step} selects rows by a mask at {place}, but a step compiled by JAX must know how many. Weight them "
+            "instead: ops.sum(ops.where(mask, loss, 0.0)) / ops.sum(ops.cast(mask, 'float32')) is the mean loss of "
+            "the chosen rows."
+        )
     if any(map(_is_of_jax, errors)) or any(sign in text for sign in _NO_VALUES):
         files = (Path(frame.filename).name for one in errors for frame in traceback.extract_tb(one.__traceback__))
         if not _LOOKUPS.isdisjoint(files):

@@ -217,6 +217,22 @@ def test_slicing_with_a_tensor_error_suggests_keras_ops():
     fit(Slices())
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends select rows")
+def test_mask_error_suggests_weights():
+    class Masks(BoringModule):
+        def training_step(self, batch, batch_idx):
+            loss, mask = ops.mean((self.model(batch["x"]) - batch["y"]) ** 2, axis=1), batch["x"][:, 0] > 0
+            if weighted:
+                return ops.sum(ops.where(mask, loss, 0.0)) / ops.sum(ops.cast(mask, "float32"))
+            return ops.mean(loss[mask])
+
+    weighted = False
+    with pytest.raises(StepError, match=r"^training_step selects rows by a mask at test_traps\.py, .* Weight them"):
+        fit(Masks())
+    weighted = True
+    fit(Masks())
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends convert")
 def test_mixed_dtypes_error_suggests_keras_ops():
     class Half(BoringModule):
