@@ -52,6 +52,8 @@ def may_import(name: str) -> bool:
 
 def not_allowed_message(name: str) -> str:
     """Return the message for a dotted name that may not be imported: how to allow it, besides what is allowed."""
+    if re.match(r"(lightning|pytorch_lightning|torch)\.", name):
+        return f"{name} is PyTorch's. Write kgenre's or Keras's class, without a path: {name.rpartition('.')[2]}"
     allowed = ",".join([*users_packages(), name.partition(".")[0]])
     return f"{name} may not be imported. If it is yours, allow it: {ALLOW_VARIABLE}={allowed}"
 
