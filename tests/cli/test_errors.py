@@ -100,7 +100,7 @@ def fails(capsys):
         (["fit", "--model", "os.system"], 2, ["os.system", "KGENRE_ALLOW_IMPORT"]),
         (["fit", "--trainer.callbacks", "subprocess.Popen"], 2, ["subprocess.Popen", "may not be imported"]),
         (["fit", "--trainer.callbacks", "lightning.pytorch.callbacks.Timer"], 2, ["is PyTorch's", "path: Timer"]),
-        (["fit", "--optimizer", "torch.optim.Adam"], 2, ["torch.optim.Adam is PyTorch's", "path: Adam"]),
+        (["fit", "--optimizer", "torch.optim.Adam"], 1, ["torch.optim.Adam is PyTorch's", "path: Adam"]),
         (["test", "--ckpt_path", "absent"], 1, ["absent", "does not exist"]),
         (
             ["test", "--trainer.default_root_dir", "absent"],
