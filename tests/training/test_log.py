@@ -603,7 +603,7 @@ def test_values_from_hooks_of_training_batches_on_step_and_on_epoch():
 def test_a_value_of_a_batch_hook_must_go_somewhere():
     module = BoringModule()
     module.on_train_batch_end = lambda outputs, batch, batch_idx: module.log("a", 1.0, on_step=False)
-    with pytest.raises(ValueError, match="on_step=False. logs nothing without on_epoch=True"):
+    with pytest.raises(ValueError, match=r"on_step=False. logs nothing without on_epoch=True"):
         quiet_trainer().fit(module, boring_batches(1))
 
 
