@@ -107,6 +107,6 @@ def _follow(pointer: Path) -> Path:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{pointer} cannot be read: {error}.") from None
     target = pointer.parent / name
-    if not name or Path(name).name != name or not (target / "manifest.json").exists():
+    if Path(name).name != name or not (target / "manifest.json").exists():
         raise CheckpointError(f"{pointer} points to {name!r}, which is not a checkpoint in the same folder.")
     return target
