@@ -43,15 +43,23 @@ def test_whoever_may_read_a_run_may_read_its_checkpoints(tmp_path):
     assert {file.stat().st_mode for file in path.iterdir()} == {(tmp_path / "made").stat().st_mode}
 
 
-def test_reading_a_folder_as_a_file_closes_it(tmp_path):
-    def next_descriptor():
-        os.close(number := os.dup(1))
-        return number
+def next_descriptor():
+    os.close(number := os.dup(1))
+    return number
 
+
+def test_reading_a_folder_as_a_file_closes_it(tmp_path):
     before = next_descriptor()
     for _ in range(3):
         with pytest.raises(OSError, match=r"directory|denied"):
             read_file(tmp_path)
+    assert next_descriptor() == before
+
+
+def test_writing_and_reading_close_all_files(tmp_path):
+    wait_for_removals()  # of other tests
+    before = next_descriptor()
+    read_checkpoint(write_checkpoint(example(), tmp_path / "step=000003"))
     assert next_descriptor() == before
 
 

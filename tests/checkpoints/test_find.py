@@ -72,12 +72,28 @@ def test_invalid_pointers_are_rejected(run, target):
         find_checkpoint(run)
 
 
-def test_failed_write_keeps_the_old_pointer(run, monkeypatch):
-    folder = run / "checkpoints"
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("full")))
+def test_pointer_that_is_not_text_is_rejected(run):
+    (run / "checkpoints" / "best").write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match="checkpoints/best cannot be read"):
+        find_checkpoint(run)
+
+
+@pytest.mark.parametrize(("fails_at", "found"), [(1, 2), (2, 3)])
+def test_failed_write_leaves_one_whole_pointer(run, monkeypatch, fails_at, found):
+    """The disk is full as the file is synced, or then, under its name, the folder."""
+    folder, calls = run / "checkpoints", []
+    before = sorted(folder.iterdir())
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if len(calls) == fails_at:
+            raise OSError("full")
+
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="full"):
         write_pointer(folder, "best", folder / "step=000003")
-    assert find_checkpoint(folder / "best").name == "step=000002"
+    assert find_checkpoint(folder / "best").name == f"step={found:06d}"
+    assert sorted(folder.iterdir()) == before
 
 
 def test_missing_checkpoints(run, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kgenre.checkpoints import read_checkpoint
+from kgenre.checkpoints import read_checkpoint, read_state
 from kgenre.checkpoints.migrations import SCHEMA
 
 HERE = Path(__file__).parent
@@ -25,6 +25,7 @@ def test_one_checkpoint_per_schema():
 def test_loads_and_resumes(folder):
     path = folder / "step=000006"
     state = read_checkpoint(path).state
+    assert read_state(path) == state
     assert (state["epoch"], state["batch"], state["global_step"]) == (1, 2, 6)
     assert write_kept.Kept.load_from_checkpoint(path).learning_rate == 0.05
     expected = json.loads((folder / "expected.json").read_text())
