@@ -126,18 +126,15 @@ def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterat
 
     if isinstance(value, keras.Variable):
         yield path, value
-        return
-    if isinstance(value, dict):
+    elif isinstance(value, dict):
         for key, item in value.items():
             yield from _walk(item, at(str(key)), visited)
-        return
-    if isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
             yield from _walk(item, at(str(position)), visited)
+    elif id(value) in visited:
         return
-    if id(value) in visited:
-        return
-    if isinstance(value, keras.Layer):
+    elif isinstance(value, keras.Layer):
         visited.add(id(value))
         yield from _walk_layer(value, at, visited)
     elif isinstance(value, keras.metrics.Metric):
