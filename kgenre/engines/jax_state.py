@@ -74,8 +74,6 @@ class ArrayState(BaseEngine):
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
-        if "trainable" not in self._state:  # a second Ctrl-C interrupted `_recover_state`
-            return
         if any(value.is_deleted() for value in self._values()):
             self._recover_state()
         self.pull()  # keep what a hook has assigned
@@ -126,7 +124,6 @@ class ArrayState(BaseEngine):
             "start were restored."
         )
         self.has_lost_steps = True
-        self._state = {}
         self._divide()
         self.start_epoch("train")
 

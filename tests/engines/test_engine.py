@@ -206,27 +206,38 @@ def test_weights_are_up_to_date_in_hooks():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_interrupted_step_leaves_the_last_synced_weights(accumulate, caplog, tmp_path):
-    """Ctrl-C (or running out of memory) ends the step after it consumed the state, before it returns a new one."""
+@pytest.mark.parametrize(("accumulate", "twice"), [(1, False), (2, False), (1, True)])
+def test_interrupted_step_leaves_the_last_synced_weights(accumulate, twice, caplog, tmp_path):
+    """Ctrl-C (or running out of memory) ends the step after it consumed the state, before it returns a new one.
+
+    A second Ctrl-C ends the restoring of the weights.
+    """
 
     def break_off(trainer, module):
         trainer.save_checkpoint(tmp_path / "start")
-        whole = trainer.engine._train
+        engine = trainer.engine
+        whole, restore = engine._train, engine._divide
 
         def step(*arguments, **named):
             result = whole(*arguments, **named)
             if trainer.current_epoch == 1 and trainer.batch_idx == 2:
+                if twice:
+                    engine._divide = broken_off
                 raise KeyboardInterrupt
             return result
 
-        trainer.engine._train = step
+        def broken_off():
+            engine._divide = restore
+            raise KeyboardInterrupt
+
+        engine._train = step
 
     module, batches = BoringModule(), boring_batches(4)
     trainer = quiet_trainer(
         max_epochs=2, accumulate_grad_batches=accumulate, callbacks=Lambdas(on_train_start=break_off)
     )
-    trainer.fit(module, batches, batches)
+    with pytest.raises(KeyboardInterrupt) if twice else nullcontext():
+        trainer.fit(module, batches, batches)
     assert trainer.interrupted
     assert "The interrupted step destroyed JAX's current weights" in caplog.text
     kernel = weights_of(module)[KERNEL]
