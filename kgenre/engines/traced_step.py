@@ -120,9 +120,9 @@ def run_step(
     module: Any,
     training: bool,
     known: Collection[int] | None,
-    state_mapping: Any = None,
-    suffix: str = "",
-    weight: float = 1.0,
+    state_mapping: Any,
+    suffix: str,
+    weight: float,
 ) -> StepResult:
     """Call ``step(*arguments)`` in a `StepScope`, and collect its results.
 

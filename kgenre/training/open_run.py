@@ -118,9 +118,8 @@ def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
 
 
 def run_of(checkpoint: Checkpoint) -> Path | None:
-    """Return the folder of the run that a checkpoint is in; None if it was saved elsewhere, or not at all."""
-    if checkpoint.path is None:
-        return None
+    """Return the folder of the run that a checkpoint was read from; None if it was saved elsewhere."""
+    assert checkpoint.path is not None
     folder = checkpoint.path.parent
     if folder == Path():  # a relative path from inside that folder, "step=000120"
         folder = folder.resolve()
