@@ -1,3 +1,5 @@
+import logging
+
 import keras
 import numpy as np
 import pytest
@@ -53,6 +55,24 @@ def test_backbone_is_trained_from_the_given_epoch():
     assert [names - aside for names in changed[2:]] == [(HEAD | NORM | STATISTICS | DENSE) - aside] * 2
     # The first rate is the head's 0.1 x the ratio 0.1; it doubles each epoch, up to the head's rate.
     assert rates == pytest.approx([0.5, 0.5, 0.01, 0.02])
+
+
+def test_layer_inside_a_network_is_found_by_its_name(caplog):
+    class Inside(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="body"), *self.model.layers])
+
+        def configure_optimizers(self):
+            return {"model.layers.0.*": keras.optimizers.SGD(0.5), ".*": keras.optimizers.SGD(0.1)}
+
+    finetuning = BackboneFinetuning(unfreeze_backbone_at_epoch=1, backbone="body", verbose=True)
+    with caplog.at_level(logging.INFO, "kgenre"):
+        changed, rates, _ = train(finetuning, epochs=2, module=Inside())
+    body, head = ({f"model.layers.{layer}.{name}" for name in ("kernel", "bias")} for layer in (0, 1))
+    assert changed == [head, body | head]
+    assert rates == pytest.approx([0.5, 0.01])
+    assert "Epoch 2: learning rate 0.1, backbone 0.01." in caplog.text
 
 
 def test_train_bn_false_freezes_batch_normalization():
@@ -123,5 +143,9 @@ def test_needs_a_backbone_with_its_own_optimizer():
 
     with pytest.raises(ValueError, match=r"needs its own optimizer: return {'backbone"):
         quiet_trainer(callbacks=BackboneFinetuning()).fit(Shared(), boring_batches(1))
+    module = Shared()
+    module.backbone.trainable = False
+    with pytest.raises(ValueError, match=r"backbone has no trainable weights: it was frozen before the fit"):
+        quiet_trainer(callbacks=BackboneFinetuning()).fit(module, boring_batches(1))
     with pytest.raises(ValueError, match=r"needs a Keras layer or model as BoringModule.backbone, or one of this name"):
         quiet_trainer(callbacks=BackboneFinetuning()).fit(BoringModule(), boring_batches(1))

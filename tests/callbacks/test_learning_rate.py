@@ -56,6 +56,12 @@ def test_rates_of_an_epoch_at_whose_end_a_plateau_reduces_them(fails):
     assert logger.history("lr-SGD") == [(2, 1.0), (4, 0.25), (6, 0.0625), (8, 0.015625)]
 
 
+def test_a_second_fit_sets_the_rate_of_its_first_epoch():
+    schedule = LearningRateScheduler(lambda epoch, rate: rate / 2)
+    for _ in range(2):
+        assert history(schedule, LearningRateMonitor(), max_epochs=1) == [(4, 0.5)]
+
+
 @pytest.mark.filterwarnings("ignore:training_step returned None")
 def test_skipped_batches_do_not_advance_a_keras_schedule():
     class LeavesOut(BoringModule):

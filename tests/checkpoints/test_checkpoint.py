@@ -77,6 +77,17 @@ def test_rename_is_retried_while_a_scanner_has_the_file_open(tmp_path, monkeypat
     assert len(refused) == 2
 
 
+def test_rename_that_stays_refused_is_an_error(saved, monkeypatch):
+    def refuse(path, target):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        write_checkpoint(example(4), saved)
+    assert read_checkpoint(saved).state["global_step"] == 3
+
+
 def test_write_and_read_round_trip(saved):
     found = read_checkpoint(saved)
     for name, array in example().arrays.items():

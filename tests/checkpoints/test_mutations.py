@@ -223,6 +223,15 @@ def test_mutations(whole, tmp_path, seed):
     check(whole, tmp_path, seed)
 
 
+@pytest.mark.parametrize("content", [b"[]", b"null", b"3"])
+def test_state_that_is_no_object(whole, tmp_path, content):
+    folder = shutil.copytree(whole, tmp_path / "step=000004")
+    (folder / "state.json").write_bytes(content)
+    seal(folder)
+    with pytest.raises(CheckpointError, match=r"state\.json is not a JSON object"):
+        read_checkpoint(folder)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(1000, 1500))
 def test_many_mutations(whole, tmp_path, seed):

@@ -133,6 +133,13 @@ def test_rates_of_both_optimizers_are_logged():
     assert rates(optimizers, max_epochs=1, name="lr-SGD-1") == [0.3, 0.3]
 
 
+def test_plateau_reduces_the_rate_of_its_own_optimizer():
+    plateau = scheduled(ReduceLROnPlateau(factor=0.5, patience=1, min_delta=10.0), monitor="train/loss")
+    optimizers = lambda: {".*kernel": SGD(0.1), ".*": plateau()}  # noqa: E731
+    assert rates(optimizers, max_epochs=3, name="lr-SGD-0") == [0.1] * 6
+    assert rates(optimizers, max_epochs=3, name="lr-SGD-1") == [1.0] * 4 + [0.5] * 2
+
+
 # --- schedules --------------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,13 @@ def test_engine_of_the_fit_is_reused():
     assert all(engine.traces[stage] == traces(1) for stage in ("train", "validation", "test"))
 
 
+def test_another_module_than_that_of_the_fit():
+    batches, trainer = boring_batches(3), quiet_trainer()
+    trainer.fit(BoringModule(), batches)
+    (found,) = trainer.validate(other := BoringModule(), batches, verbose=False)
+    assert found["val/loss"] == pytest.approx(mean_error(other, batches), rel=1e-5)
+
+
 def test_checkpoint_of_another_run_is_logged(caplog):
     module, batches = BoringModule(), boring_batches(2)
     trainer = quiet_trainer(enable_checkpointing=True)

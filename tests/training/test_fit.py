@@ -389,6 +389,17 @@ def test_list_of_one_source_and_full_limit_on_unknown_length():
     assert trainer.global_step == 3
 
 
+def test_batch_that_cannot_be_read_after_the_last_step_is_no_error():
+    class Breaks:
+        def __iter__(self):
+            yield from boring_batches(3)
+            raise OSError("The rest cannot be read.")
+
+    trainer = quiet_trainer(max_steps=3, max_epochs=2)
+    trainer.fit(BoringModule(), Breaks())
+    assert (trainer.global_step, trainer.current_epoch) == (3, 0)
+
+
 def test_invalid_combinations_of_data_arguments():
     class Data(kgenre.DataModule):
         pass

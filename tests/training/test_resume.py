@@ -794,9 +794,10 @@ def test_adapted_normalization_is_restored(tmp_path):
     path = run.save_checkpoint(tmp_path / "saved")
     x = boring_batches(1)[0]["x"]
     expected = keras.ops.convert_to_numpy(module.model(x))
-    loaded, fitted = Normalized.load_from_checkpoint(path), Normalized()
+    loaded, fitted, tested = Normalized.load_from_checkpoint(path), Normalized(), Normalized()
     quiet_trainer(max_steps=1).fit(fitted, boring_batches(1), ckpt_path=path)
-    for other in (loaded, fitted):
+    quiet_trainer().test(tested, boring_batches(1), ckpt_path=path, verbose=False)
+    for other in (loaded, fitted, tested):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(other.model(x)), expected, rtol=1e-5)
 
 
