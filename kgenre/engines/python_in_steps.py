@@ -41,7 +41,7 @@ class Attributes:
         """After ``step`` ran, warn of attributes that it changed and random numbers that it drew.
 
         Raises:
-            StepError: it put tensors into a list, dict or set. Outside the compiled step these have no values.
+            StepError: it put tensors into a list or dict. Outside the compiled step these have no values.
         """
         if _is_eager():  # every step runs as Python
             return
@@ -49,8 +49,7 @@ class Attributes:
         changed = [name for name, value in self.plain.items() if _differs(after.plain.get(name, value), value)]
         for name, size in after.sizes.items():
             if size > self.sizes.get(name, 0):
-                held = getattr(module, name)
-                if any(map(keras.ops.is_tensor, keras.tree.flatten(held if type(held) is not set else list(held)))):
+                if any(map(keras.ops.is_tensor, keras.tree.flatten(getattr(module, name)))):
                     raise StepError(
                         f"{step} puts tensors into self.{name}, but Python code in a step runs only when the step is "
                         "compiled. Return them instead: batch hooks receive them as outputs. Or use self.log or a "
