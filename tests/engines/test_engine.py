@@ -565,6 +565,30 @@ def test_freezing_keeps_the_optimizer_state():
     assert all(np.any(v != 0) for v in momenta.values())
 
 
+def test_weights_assigned_together_with_freezing_are_kept():
+    def freeze_and_assign(trainer, module):
+        if trainer.current_epoch == 1:
+            module.model.layers[0].bias.trainable = False
+            module.model.layers[0].kernel.assign(np.ones((4, 2)))
+
+    module, batches = BoringModule(), boring_batches(2)
+    batches = [{"x": np.zeros_like(batch["x"]), "y": batch["y"]} for batch in batches]  # a gradient of 0
+    quiet_trainer(max_epochs=2, callbacks=Lambdas(on_train_epoch_start=freeze_and_assign)).fit(module, batches)
+    np.testing.assert_array_equal(weights_of(module)[KERNEL], 1.0)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="nothing is compiled")
+def test_few_programs_for_earlier_sets_of_trained_layers_are_kept(monkeypatch):
+    monkeypatch.setattr(f"kgenre.engines.{keras.backend.backend()}.KEPT_DIVISIONS", 1)
+
+    def freeze(trainer, module):
+        module.model.layers[0].bias.trainable = trainer.current_epoch != 1
+
+    trainer = quiet_trainer(max_epochs=3, callbacks=Lambdas(on_train_epoch_start=freeze))
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert len(trainer.engine._compiled) == 1
+
+
 def test_initially_frozen_layer_cannot_be_unfrozen_in_a_fit():
     def thaw(trainer, module):
         module.model.layers[0].trainable = True

@@ -175,7 +175,7 @@ SCRIPT = """
 import json
 import jax, keras, kgenre
 from kgenre.models.layers import Conv2D
-from boring import BoringModule, Lambdas, boring_dataset, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer
 
 class Net(BoringModule):
     def __init__(self):  # BoringModule's makes layers
@@ -208,6 +208,7 @@ two, together, spread = losses(9, **both)
 one, alone, _ = losses(9)
 _, resumed, _ = losses(9, ckpt_path=FOLDER, **both)
 _, elsewhere, _ = losses(9, ckpt_path=FOLDER)
+quiet_trainer(**both).fit(Net(), [{**batch, "scale": 1.0} for batch in boring_batches(2)])  # scalars are not divided
 message = ""
 try:
     quiet_trainer(strategy="data_parallel").fit(Net(), boring_dataset(rows=15))

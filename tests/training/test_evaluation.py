@@ -63,6 +63,22 @@ def test_engine_of_the_fit_is_reused():
     assert all(engine.traces[stage] == traces(1) for stage in ("train", "validation", "test"))
 
 
+def test_what_only_training_reads_may_change_after_the_fit():
+    class Weighted(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = 2.0
+
+        def training_step(self, batch, batch_idx):
+            return self.weight * super().training_step(batch, batch_idx)
+
+    module, batches, trainer = Weighted(), boring_batches(1), quiet_trainer()
+    trainer.fit(module, batches)
+    engine, module.weight = trainer.engine, 3.0
+    trainer.validate(dataloaders=batches, verbose=False)
+    assert trainer.engine is engine, "which has the optimizer's state, for a checkpoint"
+
+
 def test_another_module_than_that_of_the_fit():
     batches, trainer = boring_batches(3), quiet_trainer()
     trainer.fit(BoringModule(), batches)
