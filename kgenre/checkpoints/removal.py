@@ -15,7 +15,6 @@ _waiting = Lock()  # so that a second caller waits too
 
 def remove_in_background(folder: Path) -> None:
     """Start to remove a folder that nothing uses any more."""
-    wait_for_removals()
     thread = Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, name="removal")
     thread.start()
     _running.append(thread)

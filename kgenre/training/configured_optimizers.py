@@ -132,7 +132,7 @@ def _scheduler(options: Mapping[str, Any], optimizer: Any, position: int, where:
             optimizer.learning_rate = scheduler  # compiled into the step
             return None
         schedule = scheduler
-        scheduler = lambda index, rate: float(schedule(index))  # noqa: E731
+        scheduler = lambda index, rate: schedule(index)  # noqa: E731
     if not callable(scheduler):
         raise TrainerError(
             f"{where}: a scheduler must be a function of (index, learning_rate), a Keras LearningRateSchedule or a "

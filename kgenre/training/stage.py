@@ -220,7 +220,6 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
     elif t.val_source is not None and t.limits["val"] != 0:
         name = type(t.module).__name__
         _log.warning("There are val data, but %s has no validation_step: this fit runs no validation.", name)
-    _sync(t)
     t._engine = None
     with policy_of(t.precision):
         configured = configured_optimizers(t.module)
@@ -243,13 +242,11 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
     t = trainer
     batches = first_batches(sources)
     if t._engine is not None and not t._engine.built.is_current:  # the module's variables, code or attributes changed
-        _sync(t)
         t._engine = None
     with policy_of(t.precision):
         if t._engine is None:
             t._engine = _built_engine(t, {}, batches)
         else:
-            t._engine.pull()
             for stage, batch in batches.items():
                 t._engine.add_stage(stage, batch)
 
