@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,19 @@ def test_write_and_read_round_trip(saved):
     assert read_checkpoint(saved, weights_only=True).optimizer == {}
     assert {path.name for path in saved.iterdir()} == {*FILES, "manifest.json"}
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_copy_is_whole_and_deep():
+    original = Checkpoint(**vars(example()) | {"epoch": {"sum": np.ones(2)}, "path": Path("step=000003")})
+    copied = original.copy()
+    assert str(copied) == str(original)
+    for arrays in (original.weights, original.optimizer, original.epoch):
+        for array in arrays.values():
+            array[...] = 7
+    original.state["global_step"] = 7
+    assert str(copied) != str(original)
+    assert 7 not in [*np.concatenate([a.ravel() for a in (*copied.arrays.values(), *copied.epoch.values())])]
+    assert copied.state["global_step"] == 3
 
 
 def test_arrays_of_any_memory_order(tmp_path):

@@ -1,6 +1,7 @@
 """Which checkpoint a path means, and which one of a folder is the newest."""
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -129,6 +130,15 @@ def test_newest_is_by_the_time_in_the_manifest(run):
     for step in (1, 2, 3):
         os.utime(run / "checkpoints" / f"step={step:06d}" / "manifest.json", (9 - step, 9 - step))
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
+
+
+def test_newest_of_two_runs(run, monkeypatch):
+    """The time of a checkpoint is that of the clock, whatever was written before into the same folder."""
+    now, arrays = time.time(), {"a": np.zeros(4, "float32")}
+    for hour, folder in enumerate((run.with_name("version_1") / "checkpoints", run / "checkpoints"), start=1):
+        monkeypatch.setattr("time.time", lambda hour=hour: now + 3600 * hour)
+        path = write_checkpoint(Checkpoint(arrays, arrays), folder / "step=000004")
+        assert newest_checkpoint(run.parent)[0].path == path
 
 
 def test_newest_despite_a_clock_set_back(run, monkeypatch):

@@ -26,10 +26,11 @@ def names(folder):
 
 
 def test_nothing_to_do(folder):
+    (folder / ".gitignore").write_text("*")
     before = names(folder)
     assert leftovers(folder) == []
     remove_leftovers(folder)
-    assert names(folder) == before == ["last", "step=000001", "step=000002"]
+    assert names(folder) == before == [".gitignore", "last", "step=000001", "step=000002"]
     remove_leftovers(folder / "nowhere")
 
 
