@@ -333,7 +333,7 @@ def test_checkpoint_of_a_run_without_a_datamodule_has_no_state_for_one(stage):
 
 
 @pytest.mark.parametrize("is_fitted", [False, True])
-def test_interrupt_while_the_step_is_built(is_fitted):
+def test_interrupt_while_the_step_is_built(is_fitted, caplog):
     class Interrupted(BoringModule):
         def test_step(self, batch, batch_idx):  # runs as Python while it is traced
             raise KeyboardInterrupt
@@ -344,6 +344,7 @@ def test_interrupt_while_the_step_is_built(is_fitted):
     with pytest.raises(KeyboardInterrupt):
         trainer.test(module, boring_batches(1))
     assert trainer.interrupted
+    assert caplog.messages[-1] == "Interrupted: this test has no results."
 
 
 def test_errors_for_a_missing_module_data_or_step():

@@ -135,12 +135,15 @@ def test_errors_propagate_after_cleanup():
 # --- several fits -------------------------------------------------------------------------------------------------
 
 
-def test_second_fit_resets_counters_and_keeps_weights():
-    module, batches = BoringModule(), boring_batches(3)
-    trainer = quiet_trainer(max_epochs=2)
+def test_second_fit_resets_counters_and_metrics_and_keeps_weights():
+    def look(trainer, module):
+        metrics.append(dict(trainer.callback_metrics))
+
+    module, batches, metrics = BoringModule(), boring_batches(3), []
+    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(on_train_start=look))
     trainer.fit(module, batches)
     trainer.fit(module, batches)
-    assert (trainer.current_epoch, trainer.global_step) == (2, 6)
+    assert (trainer.current_epoch, trainer.global_step, metrics) == (2, 6, [{}, {}])
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches * 4)[0], rtol=1e-5, atol=1e-6)
 
 
