@@ -184,7 +184,7 @@ def changed_hyperparameters(owner: Hyperparameters, then: Mapping[str, Any] | No
     """
     before = (then or {}).get("hyperparameters") or {}
     now = class_and_hyperparameters(owner)["hyperparameters"]
-    now = json.loads(json.dumps(now))  # tuples become lists, as in a checkpoint
+    now = json.loads(json.dumps(now))  # a dict's keys become strings, as in a checkpoint
     return {name: (before[name], now[name]) for name in now if name in before and before[name] != now[name]}
 
 

@@ -109,6 +109,16 @@ def test_resume_with_two_optimizers_equals_uninterrupted_run():
         np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
 
 
+def test_resumed_run_has_the_schedule_that_is_configured_now():
+    def module(rate):
+        return module_with(lambda: SGD(keras.optimizers.schedules.ExponentialDecay(rate, 1, 0.5)))
+
+    begun, resumed = quiet_trainer(max_epochs=1), quiet_trainer(max_epochs=2)
+    begun.fit(module(0.8), boring_batches(1))
+    resumed.fit(module(0.4), boring_batches(1), ckpt_path=begun.save_checkpoint("middle"))
+    assert resumed.learning_rates() == pytest.approx([0.4 * 0.5**2])
+
+
 def test_freezing_the_variables_of_one_optimizer():
     class Freezes(BoringModule):
         def configure_optimizers(self):

@@ -17,7 +17,7 @@ from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
 import kgenre
 from kgenre.loggers import InMemoryLogger
-from kgenre.training.hyperparameters import class_and_hyperparameters
+from kgenre.training.hyperparameters import changed_hyperparameters, class_and_hyperparameters
 
 
 def test_save_hyperparameters():
@@ -67,6 +67,7 @@ def test_hyperparameters_in_a_checkpoint_are_plain_values():
         "costs": {1: 0.5, "a": 2.0},
     }
     assert json.loads(json.dumps(kept))["costs"] == {"1": 0.5, "a": 2.0}
+    assert changed_hyperparameters(net, json.loads(json.dumps(class_and_hyperparameters(net)))) == {}
 
 
 def test_hyperparameters_that_are_not_logged():
