@@ -12,7 +12,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import kgenre
 from kgenre.data import FilmData, make_sample_films
 from kgenre.evaluation.evaluation import Evaluation
-from kgenre.evaluation.film_pictures import panel_image
+from kgenre.evaluation.film_pictures import co_occurrence_image, panel_image
 from kgenre.evaluation.gradient_sample import GradientSample
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models import GenreClassifier
@@ -205,18 +205,44 @@ def test_gradients_are_those_of_the_last_step(wide, tmp_path):
     np.testing.assert_array_equal(sample, x[1, 0, :: max(wide // 4096, 1)][:4096])
 
 
-def test_panel_of_a_film_without_genres():
+def pixels(image):
     from PIL import Image
 
-    class Films(list):
-        poster_paths = (None,)
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
 
-    none, one = np.zeros((1, 2), bool), np.array([[True, False]])
-    pictures = [Image.open(io.BytesIO(panel_image(Films([0]), true, one, ("War", "Drama")))) for true in (none, one)]
-    assert pictures[0].size == pictures[1].size, "a line for it"
-    below = [np.asarray(picture)[207:222] for picture in pictures]
+
+def test_co_occurrence_shows_shares_of_the_films_of_a_genre():
+    true = np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 1]], bool)  # no film of the second genre
+    predicted = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]], bool)
+    picture = pixels(co_occurrence_image(true, predicted, ("War", "Drama", "Crime")))
+    shares = np.array([[0.25, 0.75], [0.0, 1.0]])
+    corners = picture[152:-10:24, 152:-10:24]
+    np.testing.assert_allclose(corners, 255 - shares[..., None] * [247, 207, 148], atol=1)
+
+
+class OneFilm(list):
+    poster_paths = (None,)
+
+
+NONE, WAR, DRAMA = np.zeros((1, 2), bool), np.array([[True, False]]), np.array([[False, True]])
+
+
+def panel(true, predicted):
+    return pixels(panel_image(OneFilm([0]), true, predicted, ("War", "Drama")))
+
+
+def test_panel_of_a_film_without_genres():
+    pictures = [panel(*shown) for shown in ((NONE, WAR), (WAR, WAR), (WAR, NONE))]
+    assert len({picture.shape for picture in pictures}) == 1, "a line for it"
+    below = [picture[207:222] for picture in pictures[:2]]
     assert (below[0] < 255).any()
     assert not np.array_equal(*below)
+
+
+def test_right_genres_are_green_and_wrong_ones_red():
+    red, green = (0xC0, 0, 0), (0, 0x80, 0x2B)
+    shown = [set(map(tuple, panel(WAR, predicted).reshape(-1, 3).tolist())) for predicted in (WAR, DRAMA)]
+    assert [(green in colours, red in colours) for colours in shown] == [(True, False), (False, True)]
 
 
 @pytest.mark.filterwarnings("error::DeprecationWarning")  # for users who set PYTHONWARNINGS=error
