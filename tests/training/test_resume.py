@@ -649,6 +649,7 @@ def test_run_folder_as_ckpt_path_means_its_last_checkpoint(caplog):
     first.fit(BoringModule(), batches)
     best, last = ((first.run_dir / "checkpoints" / name).read_text() for name in ("best", "last"))
     assert best != last
+    trainer(max_epochs=1).fit(BoringModule(), batches)  # a newer run
     second = trainer(max_epochs=2)
     second.fit(BoringModule(), batches, ckpt_path=first.run_dir)
     assert (second.ckpt_path.name, second.run_dir) == (last.strip(), first.run_dir)
