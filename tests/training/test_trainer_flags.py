@@ -173,6 +173,7 @@ def test_fast_dev_run_runs_few_batches_and_writes_nothing(in_tmp_path, batches):
         ({}, [6, 12]),
         ({"val_check_interval": 1.0}, [6, 12]),
         ({"val_check_interval": 0.5}, [3, 6, 9, 12]),
+        ({"val_check_interval": 0.1}, [*range(1, 13)]),  # less than a batch
         ({"val_check_interval": 2}, [2, 4, 6, 8, 10, 12]),
         ({"val_check_interval": np.int64(3)}, [3, 6, 9, 12]),
         ({"val_check_interval": 4}, [4, 10]),
