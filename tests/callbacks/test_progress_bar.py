@@ -62,6 +62,7 @@ def test_final_values_are_in_one_table(capsys):
             self.log("val/loss", 0.25)
             self.log("val/map", 123456.0)
             self.log("val/baseline_frequency/loss", 1e-5)
+            self.log("val/detail", 1.0, logger=False)
 
         def on_train_epoch_end(self):
             self.log("lr-other", 1.0)
