@@ -451,8 +451,9 @@ def test_dataloaders_of_the_module_complete_the_given_ones():
     trainer = quiet_trainer(num_sanity_val_steps=0)
     trainer.fit(Own(), val_dataloaders=boring_batches(3))
     assert (trainer.num_training_batches, trainer.num_val_batches) == (2, 3)
-    trainer.fit(OwnValidation(), boring_batches(2))
-    assert (trainer.num_training_batches, trainer.num_val_batches) == (2, 3)
+    for given, used in ((None, 3), (boring_batches(1), 1)):
+        trainer.fit(OwnValidation(), boring_batches(2), given)
+        assert (trainer.num_training_batches, trainer.num_val_batches) == (2, used)
     with pytest.raises(TrainerError, match=r"either val_dataloaders or a datamodule. Received: both"):
         trainer.fit(BoringModule(), kgenre.DataModule(), val_dataloaders=boring_batches(3))
 
