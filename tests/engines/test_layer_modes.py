@@ -91,6 +91,16 @@ def test_additional_call_for_a_metric_does_not_warn():
         fit(Scored(NETWORKS["Dropout in a layer"]))
 
 
+def test_call_for_an_evaluation_does_not_excuse_one_without_training():
+    class Compared(Net):
+        def training_step(self, batch, batch_idx):
+            steady = self.network(batch["x"], training=False)
+            return ops.mean((self.network(batch["x"]) - steady) ** 2) + self.error(batch)
+
+    with pytest.warns(UserWarning, match=r"training_step calls the Dropout '\w+' without training=True"):
+        fit(Compared(NETWORKS["Dropout"]))
+
+
 AUGMENTS = {
     "RandomBrightness": lambda: keras.Sequential([layers.RandomBrightness(0.5, seed=1), layers.Dense(2)]),
     "Pipeline": lambda: keras.Sequential([layers.Pipeline([layers.RandomContrast(0.5, seed=1)]), layers.Dense(2)]),
@@ -120,6 +130,25 @@ def test_disabled_or_deterministic_layer_does_not_warn(name, said):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="validation_step calls")
         fit(Pictures(networks[name], **said))
+
+
+class Augmenting(Pictures):
+    """Its steps call the layer themselves, not a model that contains it."""
+
+    def __init__(self, **said):
+        super().__init__(lambda: keras.Sequential([layers.Dense(2)]), **said)
+        self.augment = layers.RandomBrightness(0.5, seed=1)
+
+    def error(self, batch, **said):
+        return ops.mean(self.network(self.augment(ops.reshape(batch["x"], (-1, 2, 2, 1)), **said)) ** 2)
+
+
+def test_augmentation_that_the_step_itself_calls():
+    with pytest.warns(UserWarning, match=r"validation_step calls the RandomBrightness '\w+' without training=False"):
+        fit(Augmenting())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="validation_step calls")
+        fit(Augmenting(training=False))
 
 
 def test_two_threads_leave_keras_as_it_was():
