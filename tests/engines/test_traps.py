@@ -45,10 +45,16 @@ class MetricOutside(BoringModule):
         return self.error(batch)
 
 
+class AssignsOutside(BoringModule):
+    def training_step(self, batch, batch_idx):
+        elsewhere[0].total.assign(self.error(batch))  # never read
+        return self.error(batch)
+
+
 elsewhere = []
 
 
-@pytest.mark.parametrize("module", [MetricInStep, LayerInStep, MetricOutside])
+@pytest.mark.parametrize("module", [MetricInStep, LayerInStep, MetricOutside, AssignsOutside])
 def test_variables_outside_the_module_are_rejected(module):
     elsewhere[:] = [keras.metrics.Mean()]
     with pytest.raises(StepError, match=r"^A step uses the variable .* which the module does not hold"):
