@@ -59,3 +59,10 @@ def test_samples_in_tuple_batches_are_counted():
     monitor = ThroughputMonitor()
     quiet_trainer(callbacks=monitor).fit(Tuples(), batches)
     assert monitor._samples == 15
+
+
+def test_epoch_without_updates_has_no_seconds_per_step():
+    trainer = quiet_trainer(callbacks=[ThroughputMonitor(), Lambdas(on_train_batch_start=lambda *_: -1)])
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.callback_metrics["throughput/samples_per_second"] == 0
+    assert "throughput/seconds_per_step" not in trainer.callback_metrics
