@@ -295,6 +295,14 @@ def test_resuming_with_smaller_save_top_k_keeps_the_earlier_best(save_top_k, bes
     assert checkpoint.kept.best == best
 
 
+def test_checkpoints_kept_by_a_larger_save_top_k_survive_two_resumes():
+    fit(ModelCheckpoint("val/score", save_top_k=3), 3)
+    for epochs in (4, 5):
+        module = Scores([5.0, 3.0, 4.0, 6.0, 2.0])
+        kept, pointers = fit(ModelCheckpoint("val/score"), epochs, module, ckpt_path="last")
+    assert (kept, pointers["best"]) == ([1, 2, 3, 5], 5)
+
+
 @pytest.mark.parametrize("which", ["best", "last"])
 def test_best_and_last_of_the_run_can_be_tested(which):
     trainer = quiet_trainer(max_epochs=3, enable_checkpointing=True, callbacks=ModelCheckpoint("val/score"))

@@ -481,6 +481,11 @@ def test_sync_dist_changes_nothing():
     assert (logger.history("a_step"), logger.history("a_epoch")) == ([(n, 2.0) for n in (1, 2, 3, 4)], [(4, 2.0)])
 
 
+def test_steps_may_log_arrays_of_one_element():
+    logger, _ = logged_by(lambda module, batch, batch_idx: module.log("one", ops.sum(batch["x"] * 0 + 1) * ops.ones(1)))
+    assert logger.history("one") == [(step, 32.0) for step in range(1, 5)]
+
+
 def test_hooks_may_log_arrays_of_one_element():
     module = BoringModule()
     module.on_train_epoch_end = lambda: module.log_dict({"array": np.array([1.5]), "tensor": ops.ones((1,))})
