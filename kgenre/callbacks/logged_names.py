@@ -64,7 +64,7 @@ def _is_same(name: str, monitor: str) -> bool:
 
 
 def _hooks_may_log(trainer: Trainer, module: Module) -> bool:
-    hooks = [getattr(module, name) for name in _HOOKS if hasattr(module, name)]
+    hooks = [getattr(module, name) for name in _HOOKS]
     if any(getattr(hook, "__module__", None) != "kgenre.training.module" for hook in hooks):
         return True
     ours = [c for c in trainer.callbacks if type(c).__module__.startswith("kgenre.callbacks.")]
