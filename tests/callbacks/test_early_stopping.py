@@ -223,6 +223,14 @@ def test_newest_weights_stay_without_restoring():
 
 
 @pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize(
+    ("arguments", "score"), [({}, 1.0), ({"restore_best_weights": True, "check_finite": False}, math.nan)]
+)
+def test_nothing_is_said_where_there_is_nothing_to_restore(arguments, score, caplog):
+    epochs_until_stop(EarlyStopping("val/score", **arguments), [score])
+    assert "restore_best_weights" not in caplog.text
+
+
 def test_last_checkpoint_has_the_training_weights():
     """Checkpoints hold the weights in training, so that the run can be resumed from the last."""
     stopping = EarlyStopping("val/score", restore_best_weights=True, patience=9)

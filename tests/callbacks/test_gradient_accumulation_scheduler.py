@@ -8,12 +8,18 @@ KERNEL = "model.layers.0.kernel"
 
 
 def test_updates_per_epoch():
-    steps = []
-    note = Lambdas(on_train_epoch_end=lambda trainer, module: steps.append(trainer.global_step))
+    steps, numbers = [], []
+
+    def look(trainer, module):
+        steps.append(trainer.global_step)
+        numbers.append(trainer.accumulate_grad_batches)
+
+    note = Lambdas(on_train_epoch_end=look)
     scheduler = GradientAccumulationScheduler({1: 2, 3: 4})
     trainer = quiet_trainer(max_epochs=4, callbacks=[note, scheduler])
     trainer.fit(BoringModule(), boring_batches(4))
     assert np.diff([0, *steps]).tolist() == [4, 2, 2, 1]
+    assert numbers == [1, 2, 2, 4]
     assert trainer.accumulate_grad_batches == 1
     trainer.fit(BoringModule(), boring_batches(4))  # a second fit begins with epoch 0 again
     assert trainer.global_step == 9
