@@ -160,6 +160,7 @@ def test_state_dict_round_trip():
     stopping.best_score, stopping.wait_count, stopping.stopped_epoch = 0.5, 2, 7
     other.load_state_dict(stopping.state_dict())
     assert vars(other) == vars(stopping)
+    assert EarlyStopping().state_dict()["best_score"] is None, "JSON has no infinity"
 
 
 def test_wrong_mode():

@@ -136,6 +136,7 @@ def test_state_dict_round_trip():
     callback.best_score, callback.wait_count, callback.cooldown_count = 0.5, 2, 7
     other.load_state_dict(callback.state_dict())
     assert vars(other) == vars(callback)
+    assert ReduceLROnPlateau().state_dict()["best_score"] is None, "JSON has no infinity"
 
 
 def test_optimizer_with_a_schedule_is_rejected():
