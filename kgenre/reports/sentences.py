@@ -84,7 +84,10 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     present = run.present_genres
     found = [g for g in present if (run.genre(g, "f1") or 0) > 0]
     only = "only " * (len(found) < len(present))
-    what = "more than a few genres" if len(found) > 4 else f"{only}{listed(found)}" if found else "no genre at all"
+    what = f"{only}{listed(found)}" if found else "no genre at all"
+    if len(found) > 4:
+        count = numbers.about(run, "genres found at 0.5", len(found), "d")
+        what = f"{count} of {numbers.about(run, 'genres with test films', len(present), 'd')} genres"
     text = f"{run.name} finds {what} at the usual threshold of 0.5"
     if "test/tuned_f1_micro" not in run.metrics:
         return f"{text}. No thresholds were tuned: the checkpoint was never validated."

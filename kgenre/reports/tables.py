@@ -98,8 +98,10 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append(("  95 % interval", *("–" if "–" in pair else "–".join(pair) for pair in ends)))
     rows += [(_baseline_name(key, run), *cells(run, f"test/baseline_{key}")) for key, run in _baselines(runs)]
     films = counted(numbers.of(runs[0], "test/films"), "test film")
+    if len({frozenset(run.predictions.ids) for run in runs}) > 1:
+        films += f" of {runs[0].name}"
     caption = (
-        f"{films} of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
+        f"{films}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
         "all others: higher. Tuned: one threshold for all genres; per genre: one for each (per_genre_tuned_f1_macro in "
         "metrics.json; tuned_f1_macro uses the one for all); both chosen on the validation films. TF-IDF, "
         "colours and layout: features of logistic regressions (scikit-learn) fitted on the same training films."

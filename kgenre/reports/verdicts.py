@@ -67,7 +67,7 @@ def learning_verdict(run: Run, numbers: Numbers) -> str:
         beside = ""
         if ranking.verdict == "better":
             order = numbers.about(run, "mAP of films in random order", random_order(run), ".3f")
-            beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
+            beside = f"mAP {numbers.of(run, 'test/map')} against {order} in random order"
         said.append(verdict(loss.verdict, beside, "test", still_falling(run)))
         if loss.verdict == "worse" and (trained_with := special_loss(run)):
             said.append(f"Its training loss, {trained_with}, shifts probabilities on purpose, away from the true ones.")

@@ -81,7 +81,7 @@ def test_sentence_with_the_map_of_random_order():
     assert "no sign yet" in compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, False))
     said = compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, True))
     assert said.endswith(
-        "(mAP 0.200 against 0.130): it has learned something, but its probabilities are off; "
+        "(mAP 0.200 against 0.130 in random order): it has learned something, but its probabilities are off; "
         + ("the validation loss curve shows whether training was too short or too long.")
     )
     level = compare_with_baselines(chance | {"loss": 0.2349}, {"frequency": FREQUENCY}, chance=(0.13, True))

@@ -480,7 +480,7 @@ def test_imbalance_of_many_genres_is_described(films, tmp_path):
     (run,) = read_runs([make_run(tmp_path / "many" / "version_0", films, 3.0, genres=genres)])
     said = sentences.data([run], Numbers())
     assert re.search(r"are (Comedy|Action) \(\d+ %\) and .*; the rarer half, 3 of 6, makes up \d+ %", said)
-    assert "finds more than a few genres at the usual threshold" in sentences.thresholds(run, Numbers())
+    assert "finds 6 of 6 genres at the usual threshold" in sentences.thresholds(run, Numbers())
 
 
 def test_a_genre_without_test_films_is_named_and_left_out(report):
@@ -635,6 +635,7 @@ def test_ranking_is_compared_with_random_order(runs):
     assert learning_verdict(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
     said = [learning_verdict(each, Numbers()) for each in better]
+    assert f"against {random_order(run):.3f} in random order)" in said[0]
     assert "something, but its probabilities are off; its loss was still falling" in said[0]
     assert "something, although its loss does not show it" in said[1]
     steps = [next_steps([each]) for each in better]
@@ -1112,12 +1113,19 @@ def test_every_two_runs_need_a_film_in_common(runs, tmp_path):
 def test_different_numbers_of_test_films_are_mentioned(runs, films, tmp_path, undrawn):
     fewer = make_run(tmp_path / "fewer" / "version_0", films, 0.5, tested=30)
     numbers = Numbers()
-    title, _, told = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)[:3]
+    title, _, told, *rest = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)
     assert title.text == "Film genres: 2 models"
     assert "Not all models were tested on the same films: good on 40 and fewer on 30." in told.text
-    title, _, heading = report_blocks(read_runs(runs), numbers, 0, explain=False)[:3]
+    assert results_caption(rest).startswith("40 test films of good; 95 % intervals")
+    title, _, heading, *rest = report_blocks(read_runs(runs), numbers, 0, explain=False)
     assert title.text.endswith("on the same test films")
     assert "Not all" not in heading.text
+    assert results_caption(rest).startswith("40 test films; 95 % intervals")
+
+
+def results_caption(blocks):
+    (caption,) = [block.caption for block in blocks if isinstance(block, Table) and "bootstrap" in block.caption]
+    return caption
 
 
 def test_best_run_may_be_worse_on_the_films_that_both_were_tested_on(runs):
