@@ -71,7 +71,7 @@ def _parser() -> Parser:
 
     parser = Parser(
         prog="kgenre predict",
-        description="Predict the genres of one film (* above its tuned threshold) or of every film in a folder.",
+        description="Predict the genres of one film or of every film in a folder: those above their tuned thresholds.",
     )
     parser.add_argument(
         "--ckpt_path", type=str, required=True, help="the folder of a run (its best checkpoint) or of a checkpoint"
@@ -100,7 +100,7 @@ def _print_one(probabilities: np.ndarray, names: Sequence[str], module: Any, opt
         return
     width = max(len(names[i]) for i in best)
     for i in best:
-        print(f"{names[i]:<{width}} {'*' if predicted[i] else ' '} {probabilities[i]:.3f}")
+        print(f"{names[i]:<{width}}  {probabilities[i]:.3f}{'  predicted' if predicted[i] else ''}")
 
 
 def _table_path(checkpoint: Path, out: str | None) -> Path:

@@ -134,8 +134,8 @@ def is_blank(letter: str) -> bool:
 
 
 def main() -> None:
-    """Print the most probable genres, with * for those above their threshold."""
-    parser = argparse.ArgumentParser(description="The genres of a film; * marks those above their threshold.")
+    """Print the most probable genres, and which of them are predicted: those above their thresholds."""
+    parser = argparse.ArgumentParser(description="The genres of a film; those above their thresholds are predicted.")
     parser.add_argument("--poster", help="a picture file")
     parser.add_argument("--overview", help="the film's plot in a sentence or two")
     parser.add_argument("--top", type=int, default=3, help="genres to print")
@@ -159,8 +159,8 @@ def main() -> None:
         inputs["overview"] = token_ids(given.overview or "", **classifier["overview"], vocabulary=vocabulary)[None]
     [probabilities] = load()(inputs).astype(float)  # float64 like the thresholds, which may differ from it by less
     for column in np.argsort(-probabilities, kind="stable")[: given.top]:
-        star = "*" if probabilities[column] > classifier["thresholds"][column] else " "
-        print(f"{classifier['genres'][column]:<12} {star} {probabilities[column]:.3f}")
+        predicted = "  predicted" if probabilities[column] > classifier["thresholds"][column] else ""
+        print(f"{classifier['genres'][column]:<12}  {probabilities[column]:.3f}{predicted}")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ def test_predict_one_overview_as_text(overview_run, capsys):
     assert main(["predict", "--ckpt_path", str(overview_run), "--overview", text, "--top", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert all(0 < float(line.split()[-1]) < 1 for line in lines)
+    assert all(re.fullmatch(r"\S+ +0\.\d{3}(  predicted)?", line) for line in lines)
+    assert lines[0].endswith("  predicted"), "above its threshold"
 
 
 @ALIKE

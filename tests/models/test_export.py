@@ -111,7 +111,7 @@ def test_script_predicts_what_kgenre_predicts(run, served, tmp_path, capsys, mon
     monkeypatch.undo()
     prob = numpy(module.probabilities(films.encode([poster], [overview])))[0]
     expected = [(films.genre_names[i], prob[i]) for i in np.argsort(-prob)[:2]]
-    printed = [line.replace("*", " ").split() for line in capsys.readouterr().out.splitlines()]
+    printed = [line.removesuffix("predicted").split() for line in capsys.readouterr().out.splitlines()]
     assert [name for name, _ in printed] == [name for name, _ in expected]
     np.testing.assert_allclose([float(value) for _, value in printed], [value for _, value in expected], atol=2e-3)
 
