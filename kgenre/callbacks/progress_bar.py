@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.notebook_bar import NotebookBar
-from kgenre.callbacks.results_table import print_results
+from kgenre.callbacks.results_table import formatted, print_results
 from kgenre.callbacks.terminal_bar import TerminalBar
 from kgenre.lightning_arguments import explain_arguments
 from kgenre.quoted_path import quoted_path
@@ -97,7 +97,7 @@ class ProgressBar(Callback):
         print(f"Run folder: {trainer.run_dir}", flush=True)
         checkpoint = next((each for each in trainer.checkpoint_callbacks if each.best_model_path is not None), None)
         if checkpoint is not None:
-            score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
+            score = f"{checkpoint.monitor} {formatted(checkpoint.best_model_score)}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
         if trainer.loggers:
             command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"
@@ -158,7 +158,7 @@ class ProgressBar(Callback):
 
     @staticmethod
     def _metrics(trainer: Trainer) -> list[str]:
-        return [f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items()]
+        return [f"{name} {formatted(value)}" for name, value in trainer.progress_bar_metrics.items()]
 
 
 def choose_bar() -> TerminalBar | NotebookBar | None:

@@ -51,7 +51,7 @@ def print_results(values: Mapping[str, float], folder: Path | None = None, when:
         table.add_column(heading + under, justify="right" if heading else "left", overflow="fold")
     names = [metric for column in columns.values() for metric in column]
     for metric in dict.fromkeys(names):
-        table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
+        table.add_row(metric, *(formatted(column[metric]) if metric in column else "" for column in columns.values()))
     # On a narrower console rich would break numbers and finally drop columns; let the terminal wrap lines instead.
     console.width = max(console.width, _NAME + _NUMBER * len(columns))
     console.print(table)
@@ -59,5 +59,11 @@ def print_results(values: Mapping[str, float], folder: Path | None = None, when:
         print(f"Written to {folder / 'metrics.json'}", flush=True)
 
 
-def _number(value: float) -> str:
+def formatted(value: float) -> str:
+    """Return a value with four decimals, so that lines and columns align, or with four digits if that suits it better.
+
+    Example:
+        >>> formatted(0.34), formatted(0.000123)
+        ('0.3400', '0.000123')
+    """
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"

@@ -31,7 +31,7 @@ def test_prints_one_line_per_epoch_without_a_terminal(capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
     assert len(lines) == 2
     for epoch, line in enumerate(lines, 1):
-        assert re.fullmatch(rf"epoch {epoch}/2  step {3 * epoch}  shown 1  \d+\.\d s", line)
+        assert re.fullmatch(rf"epoch {epoch}/2  step {3 * epoch}  shown 1\.0000  \d+\.\d s", line)
 
 
 @pytest.mark.parametrize("logger", [True, False])
@@ -42,7 +42,7 @@ def test_last_lines_name_the_run_folder_and_checkpoint(capsys, logger):
     trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
     lines = capsys.readouterr().out.splitlines()[1:]
     assert lines[lines.index(f"Run folder: {trainer.log_dir}") + 1 :] == [
-        f"Best checkpoint: {best.best_model_path} (val/loss {best.best_model_score:.4g})",
+        f"Best checkpoint: {best.best_model_path} (val/loss {best.best_model_score:.4f})",
         *(["Curves: kgenre tensorboard runs"] if logger else []),
     ]
 
@@ -107,7 +107,8 @@ def test_bar_on_a_terminal(terminal):
     text = plain(terminal)
     assert "3/3" in text
     assert re.search(r"epoch 1/1 .*━", text)
-    assert re.search(r"[\r\n]epoch 1/1  step 3  shown 1  \d+\.\d s\n", text)  # the line stays when the bar is gone
+    # The line stays when the bar is gone.
+    assert re.search(r"[\r\n]epoch 1/1  step 3  shown 1\.0000  \d+\.\d s\n", text)
     terminal.truncate(0)
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
@@ -143,7 +144,7 @@ def test_no_bar_for_a_shell_command_in_a_notebook(terminal, monkeypatch, capsys,
     monkeypatch.setenv(name, "module://matplotlib_inline.backend_inline")
     quiet_trainer(enable_progress_bar=True).fit(Shows(), boring_batches(3))
     assert "\x1b[?25l" not in terminal.getvalue()  # hides the cursor, as a bar does
-    assert capsys.readouterr().out.startswith("epoch 1/1  step 3  shown 1")
+    assert capsys.readouterr().out.startswith("epoch 1/1  step 3  shown 1.0000")
 
 
 def test_narrow_terminal_keeps_the_bar_and_whole_numbers(terminal):
@@ -158,8 +159,9 @@ def test_narrow_terminal_keeps_the_bar_and_whole_numbers(terminal):
     lines = re.split("[\r\n]+", plain(terminal))
     assert max(map(len, lines)) <= 60
     assert any(re.fullmatch(r"epoch 2/2 ━+ \d/3 \S+ quantity_0 0.1.*…", line.rstrip()) for line in lines)
-    assert "epoch 2/2  step 6  quantity_0 0.1  quantity_1 0.1" in lines
-    assert any(re.fullmatch(r"    quantity_2 0.1  quantity_3 0.1  quantity_4 0.1  \d+\.\d s", line) for line in lines)
+    assert "epoch 2/2  step 6  quantity_0 0.1000  quantity_1 0.1000" in lines
+    assert "    quantity_2 0.1000  quantity_3 0.1000  quantity_4 0.1000" in lines
+    assert any(re.fullmatch(r"    \d+\.\d s", line) for line in lines)
 
 
 @pytest.mark.parametrize("setting", [{"FORCE_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
@@ -198,8 +200,9 @@ def test_notebook_bar_becomes_a_line_in_one_output(notebook, capsys):
     trainer.fit(Shows(), boring_batches(3), boring_batches(2))
     drawn = notebook.pop("drawn")
     (text,) = notebook.values()
-    assert re.fullmatch(r"epoch 1/2  step 3  shown 1  \d+\.\d s\nepoch 2/2  step 6  shown 1  \d+\.\d s", text)
-    assert any(re.search(r"^epoch 1/2.*\nepoch 2/2 ━{11}┄{5} 2/3  \d:\d\d:\d\d  shown 1$", text) for text in drawn)
+    assert re.fullmatch(r"epoch 1/2  step 3  shown 1.0000  \d+\.\d s\nepoch 2/2  step 6  shown 1.0000  \d+\.\d s", text)
+    bar = re.compile(r"^epoch 1/2.*\nepoch 2/2 ━{11}┄{5} 2/3  \d:\d\d:\d\d  shown 1.0000$")
+    assert any(map(bar.search, drawn))
     assert any("validating" in text for text in drawn)
     assert "epoch" not in capsys.readouterr().out
 
