@@ -80,13 +80,14 @@ def _print_film(console: Any, film: Film) -> None:
         Text(),
         guesses,
     )
-    side_by_side = Table.grid(padding=(0, 2, 1, 0))
     # Without colours, half-blocks are a solid grey block: print only the text.
     if film.poster is not None and console.color_system is not None:
+        side_by_side = Table.grid(padding=(0, 2, 0, 0))
         side_by_side.add_row(_half_blocks(film.poster, 20 if console.width >= 100 else 16), text)
+        console.print(side_by_side)
     else:
-        side_by_side.add_row(text)
-    console.print(side_by_side)
+        console.print(text)
+    console.print()
 
 
 def _half_blocks(poster: bytes, width: int) -> Any:

@@ -10,8 +10,7 @@ GLOSSARY = (
     "genre is ranked above one without it; 0.5 is chance. Top-3 hit: the share of films for which one of the three "
     "most probable genres is correct. Calibration error (ECE): of ten pairs to which a model gives 30 %, three "
     "should be correct; how far it is from that, on average. Brier: the mean squared error of the probabilities. "
-    "Interval (95 %): found in this way for 100 samples of test films of the same kind, about 95 of the intervals would "
-    "contain the value for all such films. "
-    "Significant: the 95 % interval of the difference does not contain zero; of genres, those that remain when their "
-    "number is allowed for (false discovery rate 5 %)."
+    "Interval (95 %): of 100 intervals, each from another sample of test films of the same kind, about 95 contain the "
+    "value for all such films. Significant: the 95 % interval of the difference does not contain zero; of genres, "
+    "those that remain when their number is allowed for (false discovery rate 5 %)."
 )

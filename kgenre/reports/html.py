@@ -9,11 +9,11 @@ from html import escape
 from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label, title_of
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: #777; }
+:root { color-scheme: light dark; --line: #8884; }
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 62rem; margin: 2rem auto;
   padding: 0 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; border-bottom: 1px solid var(--line); }
-.small, figcaption { color: var(--quiet); font-size: .85rem; }
+.small, figcaption { opacity: .75; font-size: .85rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; width: 100%; }
 th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: pre-line; }
 th:first-child, td:first-child { text-align: left; } td:not(:first-child) { white-space: pre; }
@@ -27,7 +27,7 @@ _FILM_STYLE = """
 .film .pictures figure { margin: 0; width: 92px; } .film img { width: 92px; border-radius: 3px; }
 .film figcaption { font-size: .65rem; } .film p { margin: .2rem 0; }
 .film > :last-child { min-width: 0; overflow-x: auto; }
-.film .kind { color: #777; font-size: .85rem; }
+.film .kind { opacity: .75; font-size: .85rem; }
 .film table { width: auto; } .film .right { font-weight: 600; }
 @media (max-width: 40rem) { .film { flex-wrap: wrap; } }
 """
@@ -77,7 +77,9 @@ def _table(table: Table) -> str:
 
 
 def _film(film: Film) -> str:
-    pictures = [] if film.poster is None else [f"<figure>{_image(film.poster, 'jpeg', 'poster')}</figure>"]
+    pictures = []
+    if film.poster is not None:
+        pictures.append(f"<figure>{_image(film.poster, 'jpeg', f'poster of {film.name}')}</figure>")
     for guess in film.guesses:
         if guess.heat is not None:
             image = _image(guess.heat, "jpeg", f"Grad-CAM of {guess.run}")

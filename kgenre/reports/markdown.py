@@ -47,7 +47,7 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
     images = []
     if film.poster is not None:
         pictures[f"film_{number}.jpg"] = film.poster
-        images.append(f"![poster](film_{number}.jpg)")
+        images.append(f"![poster of {escaped(film.name)}](film_{number}.jpg)")
     for i, guess in enumerate(film.guesses, 1):
         if guess.heat is not None:
             pictures[f"film_{number}_{i}.jpg"] = guess.heat

@@ -176,7 +176,8 @@ def test_html_is_self_contained_and_escapes_titles(report):
     assert "A &lt;b&gt;title&lt;/b&gt;" in html
     assert not re.search(r'(src|href)="(?!data:)', html)
     assert html.count("data:image/png") == 2
-    assert html.count('alt="poster"') == 6, "the example films' posters"
+    assert html.count('alt="poster of A &lt;b&gt;title&lt;/b&gt;"') == 6, "the example films' posters"
+    assert not re.search(r"[; {]color: *(#|var)", html), "a fixed grey is too faint on white or on a dark page"
 
 
 def test_pdf_has_two_or_three_pages_of_a4(report):
@@ -406,6 +407,14 @@ def test_legend_of_several_runs_is_black(runs, monkeypatch):
     for given, colours in ((runs[:1], {"#0072B2"}), (runs[:2], {"black"})):
         [legend] = curves_figure(read_runs(given)).legends
         assert {mark.get_color() for mark in legend.legend_handles[:3]} == colours
+
+
+def test_bars_stand_out_from_white_paper(runs, monkeypatch):
+    monkeypatch.setattr("kgenre.reports.figures._png", lambda figure: figure)
+    bars = [bar for panel in genres_figure(read_runs(runs)).axes for bar in panel.patches]
+    assert len(bars) == 3 * 3, "of chance, F1 at 0.5 and F1 at tuned thresholds"
+    linear = np.array([bar.get_edgecolor()[:3] for bar in bars]) ** 2.2
+    assert max(linear @ (0.2126, 0.7152, 0.0722)) < 0.3, "a contrast of 3 to 1, as WCAG 2 asks"
 
 
 def test_legend_has_runs_whose_name_begins_with_an_underscore(films, tmp_path, monkeypatch):
@@ -996,7 +1005,7 @@ def test_report_without_its_films_has_no_posters(films, tmp_path, caplog):
     run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
     out = write_report([run], tmp_path / "out")
     assert "are shown without poster and overview" in caplog.text
-    assert 'alt="poster"' not in (out / "report.html").read_text()
+    assert 'alt="poster' not in (out / "report.html").read_text()
 
 
 def test_film_without_a_poster_or_words_is_explained_by_what_it_has(films, runs, monkeypatch):
@@ -1024,10 +1033,11 @@ def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch
     assert printed.count("truth") == 2
     assert "✓" in printed
     assert printed.count("poster: ") == 2
+    assert len(printed.split("\n\n")) == 5, "an empty line in and after each of the two films"
     page = tmp_path / "new" / "films.html"
     assert main(["examples", str(runs[0]), "--n", "2", "--out", str(page)]) == 0
     assert f"Written to {page}" in capsys.readouterr().out
-    assert page.read_text().count('alt="poster"') == 2
+    assert page.read_text().count('alt="poster of A &lt;b') == 2
     assert main(["examples", str(runs[0]), "--out", str(tmp_path)]) == 1
     assert f"--out takes a file, such as {tmp_path / 'films.html'}." in capsys.readouterr().err
     assert "▀" not in printed
