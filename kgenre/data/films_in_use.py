@@ -167,7 +167,7 @@ def select_films(
     if overviews:
         lacks.append(["" if has_words(text) else "no overview" for text in films.overviews])
     if posters:
-        for note in placeholder_notes(films, placeholder_posters(films, files)):
+        for note in placeholder_notes(films, files, placeholder_posters(films, files)):
             _log.warning("%s", note)
         if all(files.reasons):  # otherwise decoding may find more, and the error must count them all
             bad_films(films, files.reasons, max_bad_fraction)

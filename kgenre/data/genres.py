@@ -58,22 +58,23 @@ def common_name(name: str) -> str:
 
 
 def with_common_names(table: FilmTable) -> FilmTable:
-    """The same films with the common genre names; columns of one name are merged, and a note lists the changes.
+    """The same films with the common genre names; columns of one name are merged.
 
-    Unknown names that differ only in capitals become the one that most films have.
+    Unknown names that differ only in capitals become the one that most films have. A note lists the other changes.
     """
     by_films = [table.genre_names[column] for column in table.genres.sum(axis=0).argsort(kind="stable")]
     usual = {name.casefold(): name for name in map(common_name, by_films)}
     new = [usual[common_name(name).casefold()] for name in table.genre_names]
-    changed = [f"{old} = {name}" for old, name in zip(table.genre_names, new, strict=True) if old != name]
-    if not changed:
+    if new == list(table.genre_names):
         return table
     names = tuple(sorted(set(new)))
     genres = np.zeros((len(table), len(names)), np.uint8)
     for column, name in enumerate(new):
         genres[:, names.index(name)] |= table.genres[:, column]
-    note = f"Genres under one name: {', '.join(changed)}."
-    return replace(table, genres=genres, genre_names=names, notes=(*table.notes, note))
+    pairs = zip(table.genre_names, new, strict=True)
+    changed = [f"{old} = {name}" for old, name in pairs if old.casefold() != name.casefold()]
+    notes = [f"Genres under one name: {', '.join(changed)}."] if changed else []
+    return replace(table, genres=genres, genre_names=names, notes=(*table.notes, *notes))
 
 
 def check_genres(films: FilmTable) -> list[str]:

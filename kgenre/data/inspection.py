@@ -79,7 +79,7 @@ def inspect_films(
         "notes": [
             *table.notes,
             *_about_posters(table),
-            *placeholder_notes(table, placeholders),
+            *placeholder_notes(table, files, placeholders),
             *word_split_advice(table.overviews, "lower_and_strip_punctuation", "whitespace"),
             *corrupted_texts(table),
         ],

@@ -51,11 +51,17 @@ def _differ(films: FilmTable, rows: npt.NDArray[np.intp]) -> bool:
     return 2 * len(set(titles)) >= len(titles) and 2 * int(of_genres.max()) < len(rows)
 
 
-def placeholder_notes(films: FilmTable, placeholders: Sequence[npt.NDArray[np.intp]]) -> list[str]:
-    """Return a line for the user about each of the `placeholder_posters`."""
+def placeholder_notes(
+    films: FilmTable, files: ExaminedPosters, placeholders: Sequence[npt.NDArray[np.intp]]
+) -> list[str]:
+    """Return a line for the user about each of the `placeholder_posters` that is a picture.
+
+    A file that is not, such as a web page saved under the names of posters, is a bad poster and reported as such.
+    """
     return [
         f"{len(rows):,} films share one picture ({films.ids[rows[0]]}, {films.ids[rows[1]]}, ...: "
         f"{films.poster_paths[rows[0]]}): is it a placeholder? To leave these films out, delete their posters and set "
         f"--data.max_bad_fraction to at least {math.ceil(100 * len(rows) / len(films)) / 100:g}."
         for rows in placeholders
+        if not files[int(rows[0])].reason
     ]

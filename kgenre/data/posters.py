@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _SHOWN = 3  # file names
+_UNREAD = tuple(
+    suffix.upper() if upper else suffix
+    for suffix in (".tif", ".tiff", ".heic", ".heif", ".jxl", ".jp2", ".svg")
+    for upper in (False, True)
+)
 Poster: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]"
 
 
@@ -176,6 +181,8 @@ def _instead(example: Path) -> str:
         if os.path.islink(example):
             return f"{example} is a link to {os.readlink(example)}, which does not exist"
         return f"the files in {example.parent} cannot be opened: the folder's permissions lack x (chmod +x)"
+    if unread := next((name for suffix in _UNREAD if (name := example.stem + suffix) in names), ""):
+        return f"{example.parent} has {unread}, for example, whose format is not read: save it as JPEG or PNG"
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)] or names
     if not pictures:
         return f"{example.parent} is empty"

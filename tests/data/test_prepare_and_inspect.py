@@ -123,6 +123,15 @@ def test_inspect_and_training_report_a_placeholder(films, caplog):
         assert [record.message for record in caplog.records].count(note) == count
 
 
+def test_a_web_page_saved_as_many_posters_is_not_called_a_picture(films, caplog):
+    for i in range(12, 25):
+        (films / "posters" / f"sample{i:05}.jpg").write_text("<html>404 Not Found</html>")
+    report = inspect_films(read_films(films))
+    assert {*ids(*range(12, 25))} < {bad["id"] for bad in report["bad_posters"]}
+    FilmData(str(films), max_bad_fraction=0.5, overviews=False).setup("fit")
+    assert "one picture" not in "".join([*report["notes"], *caplog.messages])
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [("宇宙船", "word_split character"), ("Дом", "Set it to unicode"), ("رعب", "Set it to unicode"), ("é a b c d", "")],

@@ -173,7 +173,7 @@ def _tables(root: Path) -> list[Path]:
     files = sorted(
         p
         for p in root.iterdir()
-        if p.suffix.lower() in (".csv", ".hdf5", *JSON_SUFFIXES) and not p.name.startswith(".")
+        if p.suffix.lower() in (".csv", ".tsv", ".hdf5", *JSON_SUFFIXES) and not p.name.startswith(".")
     )
     in_json = [p for p in files if p.suffix.lower() == ".json"]
     many = len(in_json) > MAX_JSON_TABLES

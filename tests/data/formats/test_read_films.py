@@ -462,6 +462,24 @@ def test_error_posters_in_a_folder_that_cannot_be_looked_at(write_csv, tmp_path)
     assert f"{'long' * 100} does not exist" in why_missing(read_films(tmp_path))
 
 
+@pytest.mark.parametrize("suffix", [".tiff", ".HEIC"])
+def test_error_posters_in_a_format_that_is_not_read(write_csv, tmp_path, suffix):
+    (tmp_path / "posters").mkdir()
+    for name in ("a.json", f"a{suffix}", "b.jpg"):
+        (tmp_path / "posters" / name).write_bytes(b"x")
+    table = read_films(write_csv("films.csv", [["id", "genres"], ["a", "War"], ["b", "War"]]))
+    assert f"has a{suffix}, for example, whose format is not read: save it as JPEG or PNG" in why_missing(table)
+
+
+def test_a_table_separated_by_tabs_is_found_in_its_folder(write_csv, tmp_path):
+    write_csv("data.tsv", [["id\tgenres\toverview"], ["a\tDrama|War\tA plot"]])
+    (tmp_path / "a.jpg").touch()
+    table = read_films(tmp_path)
+    assert (table.ids, table.genre_names, table.overviews) == (("a",), ("Drama", "War"), ("A plot",))
+    write_csv("data.tsv", [["file\tDrama\tWar"], ["a.jpg\t1\t0"]])
+    check_error(tmp_path, "data.tsv lacks the columns", "Its columns: file, Drama, War")
+
+
 def test_error_posters_that_are_listed_but_do_not_exist(write_csv, tmp_path, monkeypatch):
     table = read_films(write_csv("films.csv", [*FILMS, film_row(poster="posters/a.jpg")]))
     poster = tmp_path / "posters" / "a.jpg"
