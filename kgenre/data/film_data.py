@@ -300,7 +300,7 @@ class FilmData(DataModule):
 
     @property
     def description(self) -> str:
-        """A summary in a few lines: what was found, its size, rare genres, what was left out."""
+        """A summary in a few lines: what was found, its size, rare genres."""
         return self._in_use.description(self.image_size, self.min_films)
 
     def training_films(self, posters: int = 0) -> dict[str, npt.NDArray[Any]]:

@@ -104,7 +104,7 @@ class FilmsInUse:
         return LengthBuckets.choose(lengths, rows, batch_size, most, self.tokens.shape[1])
 
     def description(self, image_size: tuple[int, int], min_films: int) -> str:
-        """Two to five lines: the number of films, what is read, where posters are, rare genres, films left out."""
+        """Two to four lines: the number of films, what is read, where posters are, rare genres."""
         vectorizer, table = self.vectorizer, self.table
         inputs = []
         if self.posters is not None:
@@ -130,8 +130,6 @@ class FilmsInUse:
             about.append(f"{'never' if rare else 'Never'} occur: {shortened_list(never, _MOST_NAMES)}")
         if about and len(never) < len(table.genre_names):  # films to predict may come without genres
             lines.append("; ".join(about))
-        if self.left_out:
-            lines.append(f"{len(self.left_out)} left out: {summarize_left_out(self.left_out)}")
         return "\n".join(lines)
 
 
