@@ -155,7 +155,9 @@ def _prepare(arguments: Sequence[str]) -> int:
             progress,
         )
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
-    print(f"{manifest['films']:,} films in {len(manifest['shards'])} shards ({size:,.1f} MB) in {options.out}")
+    count = len(manifest["shards"])
+    shards = "1 shard" if count == 1 else f"{count} shards"
+    print(f"{manifest['films']:,} films in {shards} ({size:,.1f} MB) in {options.out}")
     if manifest["quarantined"]:
         print(f"{manifest['quarantined']:,} rows or posters left out: {Path(options.out) / 'quarantine.csv'}")
     return 0

@@ -197,6 +197,8 @@ def select_films(
 def summarize_left_out(left_out: Sequence[LeftOut]) -> str:
     """Return up to three films with their reasons; if there are more, the number for each reason, most frequent first.
 
+    A single reason needs no number.
+
     Example:
         >>> summarize_left_out([LeftOut("a", "line 3: too short"), *(LeftOut(i, "no such file") for i in "bcd")])
         '3: no such file (b, ...); 1: too short (a)'
@@ -207,6 +209,8 @@ def summarize_left_out(left_out: Sequence[LeftOut]) -> str:
     for film_id, reason in left_out:
         kinds.setdefault(_OF_ONE.sub("", reason), []).append(film_id)
     ordered = sorted(kinds.items(), key=lambda one: -len(one[1]))
+    if len(ordered) == 1:
+        return f"{ordered[0][0]} ({left_out[0].id}, ...)"
     said = [f"{len(ids)}: {kind} ({ids[0]}{', ...' if len(ids) > 1 else ''})" for kind, ids in ordered[:_MOST_KINDS]]
     rest = sum(len(ids) for _, ids in ordered[_MOST_KINDS:])
     return "; ".join(said) + (f"; {rest} for other reasons" if rest else "")

@@ -45,10 +45,17 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     differing = [key for key in keys if len({repr(options.get(key)) for options in every.values()}) > 1]
     described = {}
     for name, options in every.items():
-        own = [f"{_GROUP.sub('', key)} {options[key]}" for key in differing if options.get(key) is not None]
+        own = [f"{_GROUP.sub('', key)} {_shown(options[key])}" for key in differing if options.get(key) is not None]
         more = f" and {len(own) - _MAX_LISTED} more" if len(own) > _MAX_LISTED else ""
         described[name] = ", ".join(own[:_MAX_LISTED]) + more or "–"
     return described if differing else {}
+
+
+def _shown(value: Any) -> Any:
+    """Return the names of a fused run's networks, whose arguments would fill lines; any other value as it is."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) and "network" in each for each in value):
+        return " + ".join(str(each["network"]) for each in value)
+    return value
 
 
 def special_loss(run: Run) -> str:

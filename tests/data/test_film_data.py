@@ -244,7 +244,7 @@ def test_unusable_films_are_left_out_and_logged(broken, tmp_path, caplog):
 
 def test_rows_left_out_of_a_part_are_counted_by_reason():
     rows = [LeftOut(f"a{line}", f"test.csv: line {line}: an earlier row is the same") for line in range(4)]
-    assert summarize_left_out(rows) == "4: test.csv: an earlier row is the same (a0, ...)"
+    assert summarize_left_out(rows) == "test.csv: an earlier row is the same (a0, ...)"
 
 
 def test_films_that_were_predicted_are_checked_before_training(broken):

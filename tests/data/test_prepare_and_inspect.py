@@ -362,7 +362,7 @@ def test_prepare_and_sample_on_the_command_line(tmp_path, capsys):
     assert main(["data", "sample", str(tmp_path / "sample"), "--films", "12"]) == 0
     arguments = ["data", "prepare", str(tmp_path / "sample"), str(tmp_path / "out"), "--image_size", "[24, 16]"]
     assert main(arguments) == 0
-    assert "12 films in 1 shards" in capsys.readouterr().out
+    assert "12 films in 1 shard (" in capsys.readouterr().out
     assert len(read_films(tmp_path / "out")) == 12
 
 

@@ -761,6 +761,10 @@ def test_differing_options_are_listed(runs, undrawn):
         "b": "loss weighted_binary_crossentropy",
     }
     assert differing_options({"a": plain.config, "c": plain.config}) == {}
+    members = [{"network": "cnn", "network_args": {"filters": 8}}, {"network": "lstm"}]
+    fused = configured("f", network="fused", network_args={"members": members}, loss="binary_crossentropy")
+    listed = differing_options({"a": plain.config, "f": fused.config})
+    assert listed["f"] == "network fused, network_args.members cnn + lstm"
     model = {"class_path": "kgenre.models.genre_classifier.GenreClassifier", "init_args": {"network": "poster_resnet"}}
     in_python = {"model": model, "data": run.config["data"]}
     unlike = {"a": "network poster_cnn, loss weighted_binary_crossentropy", "p": "network poster_resnet"}
