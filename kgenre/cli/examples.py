@@ -101,8 +101,8 @@ def _half_blocks(poster: bytes, width: int) -> Any:
         pixels = np.asarray(image.convert("RGB").resize((width, height)))
     picture = Text(no_wrap=True)
     for y in range(0, height, 2):
+        picture.append("\n" if y else "")
         for x in range(width):
             upper, lower = (f"rgb({','.join(map(str, pixels[row, x]))})" for row in (y, y + 1))
             picture.append("▀", style=f"{upper} on {lower}")
-        picture.append("\n")
     return picture

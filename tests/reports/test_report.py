@@ -1053,7 +1053,9 @@ def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLORTERM", "truecolor")
     assert main(["examples", str(runs[0]), "--n", "1"]) == 0
-    assert "▀" in capsys.readouterr().out
+    *picture, empty = capsys.readouterr().out.splitlines()
+    assert all("▀" in line for line in picture)
+    assert empty == ""
 
 
 def test_brackets_in_the_name_of_a_run_are_not_markup(runs, tmp_path, capsys):
