@@ -108,11 +108,14 @@ class KeptFilms:
         return Split.from_json(self.split | parts, films.ids)
 
     def seen_in_training(self, films: FilmTable) -> npt.NDArray[np.bool_]:
-        """Return which films the run trained or validated on, even if their ids have changed since; bool (n,)."""
+        """Return which films the run trained or validated on, even if their ids have changed since; bool (n,).
+
+        The same overview is enough: another table may have titles where the run's had none, or other titles.
+        """
         parts = ("train", "validation")
         ids = set(self._ids_of(parts))
         by_id = np.fromiter((film_id in ids for film_id in films.ids), bool, len(films))
-        return by_id & ~self._replaced(films) | self._match_marks(films, parts)
+        return by_id & ~self._replaced(films) | self._match_marks(films, parts) | self._match_overviews(films, parts)
 
     def _ids_of(self, parts: Sequence[str]) -> list[str]:
         return [film_id for part in parts for film_id in self.split[part]] if self.split else []
@@ -131,6 +134,12 @@ class KeptFilms:
         """Return which films have the title and overview of a film of these parts, whatever their ids."""
         known = {self._mark_of[film_id] for film_id in self._ids_of(parts)} - {"", UNKNOWN}
         return np.isin(films.marks, list(known))
+
+    def _match_overviews(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which films have the overview of a film of these parts, whatever their ids and titles."""
+        half = LETTERS // 2
+        known = {self._mark_of[film_id][half:] for film_id in self._ids_of(parts)} - {"", UNKNOWN[half:]}
+        return np.isin([mark[half:] for mark in films.marks], list(known))
 
     def has_none_of(self, films: FilmTable) -> bool:
         """Return whether there is a split and none of the films is in it."""

@@ -648,6 +648,10 @@ def test_training_films_under_other_ids_are_not_tested(run_of_numbered_films, tm
     seen_in_training = {*run.split.train.tolist(), *run.split.validation.tolist()}
     assert set(again.split.test.tolist()) == set(range(80)) - seen_in_training
     assert "the model is tested on all of them except 32 that it was trained on, under different ids" in caplog.text
+    untitled = [(film_id, number, "", text) for film_id, number, _, text in numbered("Ship", 100)]
+    untitled = numbered_films(tmp_path, untitled, **run.state_dict())
+    untitled.setup("test")
+    assert set(untitled.split.test.tolist()) == set(range(40)) - seen_in_training
     anew = numbered_films(tmp_path, numbered("Ship", 100), **run.state_dict())
     anew.setup("validate")
     assert "a new split is drawn. The model was trained on 32 of them, under different ids." in caplog.text
