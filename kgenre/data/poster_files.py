@@ -15,6 +15,7 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 << 20
 # Only formats that posters come in: for some others, such as EPS, Pillow runs an external program.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")  # the likeliest first
+UNREAD_SUFFIXES = (".tif", ".tiff", ".heic", ".heif", ".jxl", ".jp2", ".svg")  # of pictures, to be named in messages
 DAMAGED = "the picture is damaged"
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 

@@ -15,7 +15,7 @@ from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.layout_choice import ARCHIVES
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
-from kgenre.data.poster_files import SUFFIXES, examine_file, read_file
+from kgenre.data.poster_files import SUFFIXES, UNREAD_SUFFIXES, examine_file, read_file
 from kgenre.data.poster_resizing import RESIZE, Pixels
 from kgenre.data.poster_table import poster_table
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _SHOWN = 3  # file names
-_UNREAD = tuple(
-    suffix.upper() if upper else suffix
-    for suffix in (".tif", ".tiff", ".heic", ".heif", ".jxl", ".jp2", ".svg")
-    for upper in (False, True)
-)
 Poster: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]"
 
 
@@ -181,7 +176,8 @@ def _instead(example: Path) -> str:
         if os.path.islink(example):
             return f"{example} is a link to {os.readlink(example)}, which does not exist"
         return f"the files in {example.parent} cannot be opened: the folder's permissions lack x (chmod +x)"
-    if unread := next((name for suffix in _UNREAD if (name := example.stem + suffix) in names), ""):
+    of_film = (name for name in names if name.startswith(f"{example.stem}."))
+    if unread := next((name for name in of_film if name.lower().endswith(UNREAD_SUFFIXES)), ""):
         return f"{example.parent} has {unread}, for example, whose format is not read: save it as JPEG or PNG"
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)] or names
     if not pictures:

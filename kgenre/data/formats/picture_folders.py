@@ -13,7 +13,7 @@ from pathlib import Path
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.packed_columns import PosterPaths
-from kgenre.data.poster_files import SUFFIXES
+from kgenre.data.poster_files import SUFFIXES, UNREAD_SUFFIXES
 
 LEAST_GENRES = 2
 
@@ -66,14 +66,19 @@ def _read(root: Path, folders: Sequence[Path], layout: str, genre_names: Sequenc
     for film, some in pictures.items():
         films.add(film, genres=tuple(some))
     paths = PosterPaths(next(iter(some.values())) for some in pictures.values())
-    films.notes += _differing_note(root, pictures)
+    films.notes += (*_differing_note(root, pictures), *_unread_note(folders))
     return films.table(layout, tuple, genre_names, poster_paths=paths)
 
 
 def _pictures(folder: Path) -> list[str]:
-    """The sorted names of the pictures in a folder; [] if it may not be read, such as a disk's lost+found."""
+    """The sorted names of the pictures in a folder whose format is read."""
+    return [name for name in _names(folder) if name.lower().endswith(SUFFIXES)]
+
+
+def _names(folder: Path) -> list[str]:
+    """The sorted names of the visible files in a folder; [] if it may not be read, such as a disk's lost+found."""
     names = sorted(os.listdir(folder)) if os.access(folder, os.R_OK) else []
-    return [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+    return [name for name in names if not name.startswith(".")]
 
 
 def _text(name: str) -> str:
@@ -93,6 +98,14 @@ def _differing_note(root: Path, pictures: Mapping[str, Mapping[str, Path]]) -> t
         "film with the genres of these folders, and only its first picture is used. Give different films different "
         "names.",
     )
+
+
+def _unread_note(folders: Sequence[Path]) -> tuple[str, ...]:
+    unread = [folder / name for folder in folders for name in _names(folder) if name.lower().endswith(UNREAD_SUFFIXES)]
+    if not unread:
+        return ()
+    them = "it" if len(unread) == 1 else "them"
+    return (f"Pictures whose format is not read: {len(unread):,}, such as {_text(str(unread[0]))}: save {them} as JPEG or PNG.",)
 
 
 def _other_than_first(pictures: Sequence[Path]) -> Path | None:

@@ -50,6 +50,15 @@ def test_different_pictures_of_one_name_are_noted(tmp_path):
     assert read_films(tmp_path).notes == ()
 
 
+def test_pictures_in_formats_that_are_not_read_are_counted(tmp_path):
+    for name in ("a.jpg", "b.TIFF", "c.heic", "notes.txt"):
+        (tmp_path / name).touch()
+    table = read_films(tmp_path)
+    assert table.ids == ("a",)
+    where = tmp_path / "b.TIFF"
+    assert table.notes == (f"Pictures whose format is not read: 2, such as {where}: save them as JPEG or PNG.",)
+
+
 @pytest.mark.parametrize("genres", [1, 2])
 def test_a_second_picture_of_a_name_in_one_folder_is_left_out(tmp_path, genres):
     for genre in range(genres):
