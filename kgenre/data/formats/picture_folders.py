@@ -104,8 +104,8 @@ def _unread_note(folders: Sequence[Path]) -> tuple[str, ...]:
     unread = [folder / name for folder in folders for name in _names(folder) if name.lower().endswith(UNREAD_SUFFIXES)]
     if not unread:
         return ()
-    them = "it" if len(unread) == 1 else "them"
-    return (f"Pictures whose format is not read: {len(unread):,}, such as {_text(str(unread[0]))}: save {them} as JPEG or PNG.",)
+    first, them = _text(str(unread[0])), "it" if len(unread) == 1 else "them"
+    return (f"Pictures whose format is not read: {len(unread):,}, such as {first}: save {them} as JPEG or PNG.",)
 
 
 def _other_than_first(pictures: Sequence[Path]) -> Path | None:
