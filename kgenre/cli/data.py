@@ -95,7 +95,8 @@ def _print(report: dict[str, Any]) -> None:
         column.justify = "right"
     for genre in report["genres"]:
         table.add_row(escape(genre["name"]), f"{genre['films']:,}", f"{100 * genre['share']:.1f} %")
-    console.print(table)
+    if report["genres"]:  # films to predict have none
+        console.print(table)
     few = f"fewer than {report['min_films']} films"
     for title, names in (("never occur", report["never_occurring"]), (few, report["rare"])):
         if names:

@@ -58,6 +58,8 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
             raise UsageError(f"TensorBoard separates runs with commas, and {found} contains one: rename the folder.")
         names = names_of([Path(run).resolve() for run in runs])
         where = ["--logdir_spec", ",".join(f"{name}:{run}" for name, run in zip(names, runs, strict=True))]
+    # A note on how events are read advises --load_fast, which `kgenre tensorboard` does not have.
+    vars(program)["_DATA_SERVER_ADVISORY_MESSAGE"] = ""
     server = program.TensorBoard(default.get_plugins())
     server.configure(
         argv=["", *where, "--host", host, "--port", str(port), "--samples_per_plugin", _KEPT, "--reload_interval", "10"]

@@ -82,6 +82,13 @@ def test_a_damaged_events_file_is_warned_about(poster_run, tmp_path, capsys):
     assert "is damaged" in said()
 
 
+def test_no_options_are_named_that_the_command_lacks(poster_run):
+    script = f"from kgenre.cli.tensorboard import start\nprint(start([{str(poster_run)!r}], port=0))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.startswith("http://localhost:")
+    assert "load_fast" not in done.stderr
+
+
 @pytest.mark.skipif(
     not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")),
     reason="no headless Chromium here",

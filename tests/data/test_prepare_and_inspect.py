@@ -358,6 +358,14 @@ def test_error_argument(films, tmp_path, wrong):
         prepare_films(read_films(films), tmp_path / "out", **wrong)
 
 
+def test_inspect_films_without_genres(films, capsys):
+    (films / "films.csv").unlink()
+    assert main(["data", "inspect", str(films)]) == 0
+    printed = capsys.readouterr().out
+    assert "30 films, from posters without a table" in printed
+    assert "share" not in printed, "no table of genres without genres"
+
+
 def test_prepare_and_sample_on_the_command_line(tmp_path, capsys):
     assert main(["data", "sample", str(tmp_path / "sample"), "--films", "12"]) == 0
     arguments = ["data", "prepare", str(tmp_path / "sample"), str(tmp_path / "out"), "--image_size", "[24, 16]"]
