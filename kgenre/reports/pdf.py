@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import groupby
@@ -31,13 +32,16 @@ _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 
 
 def to_pdf(blocks: Sequence[Block]) -> bytes:
-    """Return the whole document, scaled down a little if it would be longer than three pages."""
+    """Return the whole document, scaled down a little, but only if that saves a page of more than three."""
     _register_fonts(to_markdown(blocks)[0])  # it has the same characters
+    shortest, fewest = b"", math.inf
     for scale in (1.0, 0.96, 0.92, 0.88):
         content, pages = _built(blocks, scale)
+        if pages < fewest:
+            shortest, fewest = content, pages
         if pages <= _PAGES:
             break
-    return content
+    return shortest
 
 
 def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
@@ -50,7 +54,7 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
     # invariant: no date or random id, so that the same report yields the same file
     document = SimpleDocTemplate(
         buffer, pagesize=(A4[0] / scale, A4[1] / scale), invariant=1,
-        title=title_of(blocks), author="kgenre", creator="kgenre",
+        title=title_of(blocks), author="kgenre", creator="kgenre", lang="en",
         leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=_MARGIN,
     )  # fmt: skip
     document.build(_story(blocks, document.width - 12), onFirstPage=begin, onLaterPages=begin)

@@ -1,5 +1,6 @@
 """What the PDF keeps together on a page."""
 
+import pytest
 from reportlab.platypus import Paragraph
 
 from kgenre.reports import blocks, pdf
@@ -27,6 +28,19 @@ def test_films_do_not_start_a_new_page():
     film = blocks.Film("tt1", "Alien", "worst", ("Horror",), "A ship.", None, ())
     content = [blocks.Paragraph("Above."), blocks.Heading("Films"), blocks.Films((film, film))]
     assert pdf._built(content, 1.0)[1] == 1, "pages"
+
+
+@pytest.mark.parametrize(
+    ("pages", "scale"), [((3,), 1.0), ((4, 3), 0.96), ((5, 4, 4, 4), 0.96), ((4, 4, 4, 4), 1.0), ((5, 5, 5, 4), 0.88)]
+)
+def test_letters_are_made_smaller_only_if_that_saves_a_page(monkeypatch, pages, scale):
+    counts = iter(pages)
+    monkeypatch.setattr(pdf, "_built", lambda content, scale: (f"{scale}", next(counts)))
+    assert pdf.to_pdf([blocks.Heading("Title", 1)]) == f"{scale}"
+
+
+def test_the_language_is_given_to_screen_readers():
+    assert b"/Lang (en)" in pdf.to_pdf([blocks.Heading("Title", 1)])
 
 
 def _texts(parts):
