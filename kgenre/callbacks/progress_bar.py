@@ -96,7 +96,7 @@ class ProgressBar(Callback):
             return
         print(f"Run folder: {trainer.run_dir}", flush=True)
         checkpoint = next((each for each in trainer.checkpoint_callbacks if each.best_model_path is not None), None)
-        if checkpoint is not None:
+        if checkpoint is not None and checkpoint.best_model_score is not None:
             score = f"{checkpoint.monitor} {formatted(checkpoint.best_model_score)}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
         if trainer.loggers:
