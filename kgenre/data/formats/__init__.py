@@ -43,9 +43,8 @@ from kgenre.data.formats.course import COURSE, MULTI_LABEL
 from kgenre.data.formats.films_csv import FILMS, UNLABELLED
 from kgenre.data.formats.given_parts import parts_in
 from kgenre.data.formats.json_films import JSON_FILMS
-from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout import Layout
-from kgenre.data.formats.layout_choice import advice_for, layout_of, layouts
+from kgenre.data.formats.layout_choice import TABLES, advice_for, layout_of, layouts
 from kgenre.data.formats.mmimdb import MMIMDB
 from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
 from kgenre.data.formats.prepared import PREPARED
@@ -136,6 +135,9 @@ def _read_folder(folder: Path, formats: dict[str, Layout]) -> FilmTable:
     if len(tables := _tables(folder)) == 1:
         layout_of(tables[0], formats)  # the user must mean this one: raises an error about what is wrong with it
     advice = advice_for(folder, names)
+    stems = {Path(name).stem for name in names}
+    if not advice and len(likely := [path for path in tables if path.stem in stems]) == 1:
+        layout_of(likely[0], formats)
     if len(formats) > 1 and not advice and not tables:
         if picture_folders.has_genres(only):
             return picture_folders.read_genres(only)
@@ -170,11 +172,7 @@ def _read_table(root: Path, formats: dict[str, Layout]) -> FilmTable | None:
 
 
 def _tables(root: Path) -> list[Path]:
-    files = sorted(
-        p
-        for p in root.iterdir()
-        if p.suffix.lower() in (".csv", ".tsv", ".hdf5", *JSON_SUFFIXES) and not p.name.startswith(".")
-    )
+    files = sorted(p for p in root.iterdir() if p.suffix.lower() in TABLES and not p.name.startswith("."))
     in_json = [p for p in files if p.suffix.lower() == ".json"]
     many = len(in_json) > MAX_JSON_TABLES
     return [p for p in files if p.is_file() and not (many and p in in_json and p.name != MMIMDB.file_name)]

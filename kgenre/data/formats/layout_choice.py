@@ -14,6 +14,7 @@ from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_names
 from kgenre.data.formats.layout import Layout
 
 ARCHIVES = (".zip", ".gz", ".tar", ".tgz", ".rar", ".7z")
+TABLES = (".csv", ".tsv", ".hdf5", *JSON_SUFFIXES)  # that are found in a folder
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _DEPTH = 3
 _MOST_FOLDERS = 300  # do not search a whole disk
@@ -102,7 +103,7 @@ def advice_for(folder: Path, table_names: Collection[str]) -> str:
             return f"Unpack {file.name} and give the folder that has its files."
         if file.suffix.lower() in SPREADSHEETS:
             return f"Save {file.name} as 'CSV UTF-8', under the same name in the same folder."
-        if file.stem in stems | {*table_names}:  # films.txt, films.csv.txt
+        if file.stem in stems | {*table_names} and file.suffix.lower() not in TABLES:  # films.txt, films.csv.txt
             return f"If {file.name} is the table of films, give the file itself: {file}."
     return ""
 

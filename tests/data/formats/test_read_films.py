@@ -471,6 +471,12 @@ def test_error_posters_in_a_format_that_is_not_read(write_csv, tmp_path, suffix)
     assert f"has a{suffix}, for example, whose format is not read: save it as JPEG or PNG" in why_missing(table)
 
 
+def test_error_two_tables_of_which_one_is_named_like_films(write_csv, tmp_path):
+    write_csv("movies.csv", [["movieId", "title", "overview"], ["1", "x", "y"]])
+    write_csv("genres.csv", [["movieId", "genre"], ["1", "War"]])
+    check_error(tmp_path, "movies.csv lacks the columns", "Its columns: movieId, title", "genres (joined by |)")
+
+
 def test_a_table_separated_by_tabs_is_found_in_its_folder(write_csv, tmp_path):
     write_csv("data.tsv", [["id\tgenres\toverview"], ["a\tDrama|War\tA plot"]])
     (tmp_path / "a.jpg").touch()
