@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import rendering
 from machine import cpu_name, environment_for, git_commit
 from ratio import ratio_with_interval
 
@@ -198,8 +197,7 @@ def main() -> int:
     """Measure, print the table, write the JSON."""
     options = parse()
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results), end="")
+        print(render(json.loads(options.render.read_text())), end="")
         return 0
     commit, rows, versions = git_commit(), [], {}
     measures = {"save": measure_save, "train": measure_train, "start": measure_start}

@@ -1,13 +1,11 @@
-"""Read the results of an earlier run of a benchmark: to resume it, or to print its tables again."""
+"""Read the results of an interrupted benchmark, so that it can be resumed."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 
 def earlier_results(output: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
@@ -23,41 +21,11 @@ def earlier_results(output: Path | None, identity: dict[str, Any]) -> dict[str, 
     """
     if output is None or not output.exists():
         return {}
-    results = read_results(output)
+    results: dict[str, Any] = json.loads(output.read_text())
     for name, value in identity.items():
         if name in results and results[name] != value:
-            _refuse(f"{output} has results with {name}={results[name]}, not {value}. Set another --output.")
+            print(
+                f"{output} has results with {name}={results[name]}, not {value}. Set another --output.", file=sys.stderr
+            )
+            sys.exit(2)
     return results
-
-
-def read_results(file: Path) -> dict[str, Any]:
-    """Return the results in a JSON file; exit with 2 if it is missing or damaged."""
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        _refuse(f"{file} cannot be read ({error.strerror}): give a file that --output has written.")
-    except ValueError as error:
-        _refuse(f"{file} is damaged ({error}): give a file that --output has written.")
-    if not isinstance(results, dict):
-        _refuse(f"{file} holds a {type(results).__name__}: give a file that --output has written.")
-    return results
-
-
-@contextmanager
-def rendering(*files: Path) -> Iterator[list[dict[str, Any]]]:
-    """The context of printing the tables of results in files, which it reads; exit with 2 if that is not possible.
-
-    Example:
-        >>> with rendering(Path("results.json")) as [results]:
-        ...     print(render(results))
-    """
-    results = [read_results(file) for file in files]
-    try:
-        yield results
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        _refuse(f"{', '.join(map(str, files))}: no results of this benchmark ({type(error).__name__}: {error}).")
-
-
-def _refuse(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(2)

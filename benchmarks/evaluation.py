@@ -25,7 +25,6 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # metrics run on one core; backends have their own threads
 
 import numpy as np  # noqa: E402
-from earlier_results import rendering  # noqa: E402
 from machine import cpu_name, git_commit  # noqa: E402
 from ratio import ratio_with_interval  # noqa: E402
 
@@ -247,8 +246,7 @@ def main() -> None:
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     options = parser.parse_args()
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results), end="")
+        print(render(json.loads(options.render.read_text())), end="")
         return
     results = measure(options)
     if options.output:

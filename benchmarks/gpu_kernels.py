@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from earlier_results import earlier_results, rendering
+from earlier_results import earlier_results
 from gpu_program import Program, Work
 from machine import git_commit, imported_versions
 from step_ways import PRECISIONS, check_ways, module_of
@@ -141,8 +141,7 @@ def main() -> int:
     parser.add_argument("--render", type=Path, metavar="FILE", help="print the table of a result")
     options = parser.parse_args()
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results))
+        print(render(json.loads(options.render.read_text())))
         return 0
     ways = ALL if options.all else options.ways
     check_ways(parser, ways)

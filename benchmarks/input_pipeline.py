@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earlier_results import earlier_results, rendering
+from earlier_results import earlier_results
 from input_contestants import (
     Contestants,
     cold_contestants,
@@ -273,8 +273,7 @@ def main() -> None:
         print(json.dumps(CHILD_TASKS[options.child[0]](**json.loads(options.child[1]))))
         return
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results))
+        print(render(json.loads(options.render.read_text())))
         return
     if not options.films:
         parser.error("--films DIR is needed: a folder of films with posters, such as one made by kgenre data sample")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results, rendering
+from earlier_results import earlier_results
 from machine import cpu_name, git_commit
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -74,8 +74,7 @@ def main() -> int:
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options, words = parser.parse_known_args()
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results), end="")
+        print(render(json.loads(options.render.read_text())), end="")
         return 0
     if options.seeds < 2:
         parser.error("--seeds is at least 2.")

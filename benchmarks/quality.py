@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import rendering
 from quality_report import SHOWN, show
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # for this process, which reads films and fits baselines
@@ -262,11 +261,11 @@ def main() -> None:
     parser.add_argument("--data.path", dest="path", default=None, help="the films; default: the sample set")
     parser.add_argument("--out", default="quality", help="folder for all runs")
     parser.add_argument("--output", default=None, help="JSON to write; default: OUT/quality.json")
-    parser.add_argument("--render", type=Path, nargs="+", metavar="JSON", help="only print (and plot) these results")
+    parser.add_argument("--render", nargs="+", default=None, metavar="JSON", help="only print (and plot) these results")
     options = parser.parse_args()
     if options.render:
-        with rendering(*options.render) as results:
-            show({"rows": [row for each in results for row in each["rows"]]}, options.plot)
+        rows = [row for file in options.render for row in json.loads(Path(file).read_text(encoding="utf-8"))["rows"]]
+        show({"rows": rows}, options.plot)
         return
     options.gains = [tuple(pair.split("=", 1)) for pair in options.gains]
     options.mean = [(name, parts.split("+")) for name, parts in (mean.split("=", 1) for mean in options.mean)]

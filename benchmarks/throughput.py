@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results, rendering
+from earlier_results import earlier_results
 from machine import cpu_name, environment_for, git_commit
 from ratio import ratio_with_interval
 from throughput_groups import GROUP, PARTS, Contestant, Group, contestants_of, measure, start
@@ -183,11 +183,11 @@ def main() -> int:
     if options.render:
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if piped into `head`
-        with rendering(*options.render) as results:
-            for each in results:
-                print(render(each))
-            if options.plot:
-                plot(results, options.plot)
+        results = [json.loads(path.read_text()) for path in options.render]
+        for each in results:
+            print(render(each))
+        if options.plot:
+            plot(results, options.plot)
         return 0
     if options.huge_pages:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import rendering
 from machine import cpu_name, environment_for, git_commit
 from overhead_contestants import BATCH_SIZE
 from ratio import ratio_with_interval
@@ -281,8 +280,7 @@ def main() -> int:
     """Measure, print the table, write the JSON; return 1 if a contestant did not train like the others."""
     arguments = parse()
     if arguments.render:
-        with rendering(arguments.render) as [results]:
-            print(render(results), end="")
+        print(render(json.loads(arguments.render.read_text())), end="")
         return 0
     contestants = []
     commit = git_commit()  # before the run, during which the checkout may change

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results, rendering
+from earlier_results import earlier_results
 from machine import cpu_name, driver, environment_for, git_commit, gpu_name
 from table_row import table_row
 
@@ -122,8 +122,7 @@ def main() -> int:
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options, words = parser.parse_known_args()
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results), end="")
+        print(render(json.loads(options.render.read_text())), end="")
         return 0
     made_up = options.path is None
     identity = {

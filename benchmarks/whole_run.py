@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results, rendering
+from earlier_results import earlier_results
 from machine import cpu_name, environment_for, git_commit
 from ratio import ratio_with_interval
 from table_row import table_row
@@ -192,8 +192,7 @@ def main() -> int:
     parser.add_argument("--start", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.render:
-        with rendering(options.render) as [results]:
-            print(render(results), end="")
+        print(render(json.loads(options.render.read_text())), end="")
         return 0
     if options.start:
         print(json.dumps(start(json.loads(options.start))))
