@@ -1,19 +1,23 @@
-"""The cost of checkpoints: of a save, compared with Keras and Lightning, of saving while training, and of resuming.
+"""What does a checkpoint cost? A save, beside Keras's and Lightning's; saving while training; resuming.
 
-The model is the course's overview LSTM (4.3 million parameters) with Adam, 52 MB. See benchmarks/README.md.
-
-    python benchmarks/checkpointing.py --quick
-    python benchmarks/checkpointing.py --output checkpointing.json
+    python benchmarks/checkpointing.py --quick                                                        # two minutes
+    python benchmarks/checkpointing.py --lightning-python torch-env/bin/python --output checkpointing.json  # an hour
     python benchmarks/checkpointing.py --render checkpointing.json
+
+The model is the course's LSTM with Adam (4.3 million parameters, 52 MB).
+
+save    one save, beside a plain write and fsync of the same bytes, Keras's ModelCheckpoint and BackupAndRestore, and
+        Lightning's ModelCheckpoint, in turn. kgenre hashes its files and waits until they are on the disk (fsync of
+        each and of the folder); Keras and Lightning do neither, so a power cut may lose what they wrote. The checkpoint
+        that a save replaces is removed in the background, outside the measured time; the plain write truncates its old
+        file inside it.
+train   50 steps after one save: in the background (async), in the foreground (sync), none.
+start   from the call of ``fit`` to the end of its first step: a new run, and one resumed from a checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,53 +26,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import cpu_name, environment_for, git_commit
+from machine import environment_for
+from markdown_table import table_row, with_interval, with_quartiles
+from processes import Contestant
 from ratio import ratio_with_interval
+from result_file import about, listed, origin, parser_for, print_rendered, say, write
 
 MEASURES = ("save", "train", "start")
 TARGETS = {"kgenre / write + fsync": 1.5, "async / none": 1.02, "resumed / fresh": 1.2}
-_HERE = Path(__file__).resolve().parent
+BASES = {"save": "write + fsync", "train": "none", "start": "fresh"}
 
 
 @contextmanager
-def worker(options: argparse.Namespace, backend: str, folder: Path, **work: Any) -> Iterator[subprocess.Popen[str]]:
-    """Start a process of `checkpointing_work.py` with the settings in ``work``; kill it at the end of the block."""
+def contestant(options: argparse.Namespace, backend: str, folder: Path, **work: Any) -> Iterator[Contestant]:
+    """Start a process of `checkpointing_contestants.py` with the settings in ``work``; end it with the block."""
     python = options.lightning_python if work.get("lightning") else sys.executable
-    folder.mkdir(parents=True, exist_ok=True)
-    sizes = {"batch_size": options.batch_size, "length": options.length, "steps": options.steps}
-    order = json.dumps(sizes | {"rounds": options.rounds, "folder": str(folder)} | work)
-    with (folder / "log.txt").open("a") as log:
-        process = subprocess.Popen(
-            [python, str(_HERE / "checkpointing_work.py"), order],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment_for(backend, options.device),
-            cwd=folder,
-        )
-        process.log = folder / "log.txt"
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-
-
-def answer(process: Any, word: str | None = None) -> dict[str, Any]:
-    """Return a worker's next line, after sending it ``word``, if there is one.
-
-    Raises:
-        SystemExit: the worker ended instead; the message contains the end of its log.
-    """
-    if word is not None:
-        process.stdin.write(word + "\n")
-        process.stdin.flush()
-    line = process.stdout.readline()
-    if not line:
-        log = "\n".join(process.log.read_text(errors="replace").splitlines()[-15:])
-        raise SystemExit(f"A worker ended with code {process.wait()}:\n{log}")
-    return json.loads(line)
+    sizes = {name: getattr(options, name) for name in ("batch_size", "length", "steps", "rounds")}
+    work = sizes | {"folder": str(folder)} | work
+    environment, label = environment_for(backend, options.device), f"{work['measure']} on {backend}"
+    process = Contestant(label, "checkpointing_contestants.py", work, folder, environment, python)
+    try:
+        yield process
+    finally:
+        process.end()
 
 
 # --- measuring: returns {contestant: {"seconds": one value per round, ...}} and versions of packages -----------------
@@ -76,31 +56,31 @@ def answer(process: Any, word: str | None = None) -> dict[str, Any]:
 
 def measure_save(options: argparse.Namespace, backend: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Save in every way in turn, round after round."""
-    workers, versions = {}, {}
+    found: dict[str, Any] = {}
+    of_ways, versions = {}, {}
     with ExitStack() as running:
-        ours = worker(options, backend, folder / "keras", measure="save", lightning=False)
-        processes = [running.enter_context(ours)]
-        if options.lightning_python:
-            lightning = worker(options, "torch", folder / "lightning", measure="save", lightning=True)
-            processes.append(running.enter_context(lightning))
-        for process in processes:
-            ready = answer(process)
+        places = [(backend, "keras", False), *([("torch", "lightning", True)] if options.lightning_python else [])]
+        starting = [
+            running.enter_context(contestant(options, each, folder / place, measure="save", lightning=lightning))
+            for each, place, lightning in places
+        ]
+        for process in starting:
+            ready = process.answer()
             versions |= ready["versions"]
-            workers |= dict.fromkeys(ready["ways"], process)
-        found: dict[str, Any] = {way: {"seconds": [], "bytes": 0} for way in workers}
+            of_ways |= dict.fromkeys(ready["ways"], process)
         for done in range(-1, options.rounds):  # the first round warms up
-            for way, process in workers.items():
-                once = answer(process, way)
+            for way, process in of_ways.items():
+                once = process.go(way)
                 if done >= 0:
-                    found[way]["seconds"].append(once["seconds"])
+                    found.setdefault(way, {"seconds": []})["seconds"].append(once["seconds"])
                     found[way]["bytes"] = once["bytes"]
     return found, versions
 
 
 def measure_train(options: argparse.Namespace, backend: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Time epochs in turn: without a save, with a save in the background, and with a save in the foreground."""
-    with worker(options, backend, folder, measure="train") as process:
-        found = answer(process)
+    with contestant(options, backend, folder, measure="train") as process:
+        found = process.answer()
     return {arm: {"seconds": found[arm]} for arm in ("none", "async", "sync")}, found["versions"]
 
 
@@ -110,9 +90,9 @@ def measure_start(options: argparse.Namespace, backend: str, folder: Path) -> tu
     versions: dict[str, str] = {}
     for done in range(-1, options.rounds):
         for arm in found:
-            with worker(options, backend, folder, measure="start", resumes=arm == "resumed") as process:
-                once = answer(process)
-                process.wait(120)  # the very first one writes the checkpoint after its answer
+            with contestant(options, backend, folder, measure="start", resumes=arm == "resumed") as process:
+                once = process.answer()
+                process.process.wait(120)  # its end must not slow the next start
             versions |= once["versions"]
             if done >= 0:
                 found[arm]["seconds"].append(once["seconds"])
@@ -120,8 +100,6 @@ def measure_start(options: argparse.Namespace, backend: str, folder: Path) -> tu
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
-
-BASES = {"save": "write + fsync", "train": "none", "start": "fresh"}
 
 
 def render(results: dict[str, Any]) -> str:
@@ -131,24 +109,22 @@ def render(results: dict[str, Any]) -> str:
         "train": f"{results['steps']} steps after one save (batch {results['batch_size']}, length {results['length']})",
         "start": "From the call of fit to the end of the first step",
     }
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if name != "kgenre")
+    versions = {name: version for name, version in results["versions"].items() if name != "kgenre"}
+    where = f"{results['cpu']}, {results['cores']} cores, device {results['device']}"
     lines = [
-        f"{results['cpu']}, {results['cores']} cores, device {results['device']}; {results['date']}, commit "
-        f"{(results['git_commit'] or 'unknown')[:12]}; {versions}. {results['rounds']} rounds. Milliseconds: median "
-        "(quartiles); ratios of medians [95% interval]."
+        f"{origin(results, where)}; {listed(versions)}. {results['rounds']} rounds. Milliseconds: median (quartiles); "
+        "ratios of medians [95% interval]."
     ]
-    for measure in MEASURES:
+    for measure, title in titles.items():
         rows = [row for row in results["rows"] if row["measure"] == measure]
         if rows:
-            base = BASES[measure]
-            lines += ["", titles[measure], "", f"| what | backend | ms | MB | / {base} |", "|---|---|---:|---:|---:|"]
+            head = ["what", "backend", "ms", "MB", f"/ {BASES[measure]}"]
+            lines += ["", title, "", table_row(head), "|---|---|---:|---:|---:|"]
         for row in rows:
-            median, low, high = (1000 * np.percentile(row["seconds"], q) for q in (50, 25, 75))
+            median, *quartiles = (1000 * np.percentile(row["seconds"], q) for q in (50, 25, 75))
             size = f"{row['bytes'] / 1e6:.1f}" if row.get("bytes") else ""
-            ratio = "{:.3f} [{:.3f}, {:.3f}]".format(*row["ratio"]) if row["ratio"] else ""
-            lines.append(
-                f"| {row['what']} | {row['backend']} | {median:.0f} ({low:.0f}-{high:.0f}) | {size} | {ratio} |"
-            )
+            cells = [with_quartiles(median, quartiles, ".0f"), size, with_interval(row["ratio"], 3)]
+            lines.append(table_row([row["what"], row["backend"], *cells]))
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +145,7 @@ def rows_of(measure: str, backend: str, found: dict[str, Any]) -> list[dict[str,
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__, resumes=False)
     parser.add_argument("--backends", nargs="+", choices=("jax", "tensorflow"), default=["jax", "tensorflow"])
     parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
@@ -178,8 +154,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, help="default 64, with --quick 4")
     parser.add_argument("--length", type=int, help="words per overview; default 45, with --quick 8")
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: does it run at all?")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     parser.add_argument("--folder", type=Path, help="a folder on the disk to test; default: the temporary folder")
     parser.add_argument(
         "--lightning-python", metavar="PATH", help="a Python with lightning and torch; default: without Lightning"
@@ -196,33 +170,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure, print the table, write the JSON."""
     options = parse()
-    if options.render:
-        print(render(json.loads(options.render.read_text())), end="")
+    if print_rendered(options, render):
         return 0
-    commit, rows, versions = git_commit(), [], {}
+    results, rows, versions = about("checkpointing"), [], {}
     measures = {"save": measure_save, "train": measure_train, "start": measure_start}
     with tempfile.TemporaryDirectory(prefix="checkpointing-", dir=options.folder, ignore_cleanup_errors=True) as folder:
         for backend in options.backends:
             for measure in options.measures:
-                print(f"{measure} on {backend} ...", file=sys.stderr, flush=True)
+                say(f"{measure} on {backend} ...")
                 found, used = measures[measure](options, backend, Path(folder) / f"{measure}-{backend}")
                 rows += rows_of(measure, backend, found)
                 versions |= used
-    results = {
-        "benchmark": "checkpointing",
-        "date": datetime.date.today().isoformat(),
+    results |= {
         "device": options.device,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "git_commit": commit,
         "versions": dict(sorted(versions.items())),
         "targets": TARGETS,
         "rows": rows,
         **{name: getattr(options, name) for name in ("rounds", "steps", "batch_size", "length")},
     }
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    write(options.output, results)
     print(render(results), end="")
     return 0
 

@@ -1,20 +1,20 @@
-"""The same training on a CPU and on a GPU: losses of 20 steps side by side, and a run that moves between the two.
+"""Does a GPU compute the same? Losses of 20 steps on a CPU and on a GPU, and a run that moves between the two.
 
-    python benchmarks/device_parity.py --device gpu --output parity.json
+    python benchmarks/device_parity.py --device gpu --output parity.json         # a few minutes
     python benchmarks/device_parity.py --device cpu --steps 3 --batch-size 4     # does it run at all?
+    python benchmarks/device_parity.py --render parity.json
 
 Every training is a separate process. All start from the same weights and read the same batches; dropout, if enabled,
-uses the same seeds. Exits with code 1 if a loss is outside its tolerance. See benchmarks/README.md.
+uses the same seeds. Relative differences of up to 1e-3 are allowed in full float32, 1e-2 in TF32, 5e-2 in bf16. Exits
+with code 1 if a loss is outside its tolerance.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import driver, environment_for, git_commit, gpu_name
-from table_row import table_row
-from throughput_networks import build, films, scaled
+from machine import driver, environment_for, gpu_name
+from markdown_table import table_row
+from networks import PRECISIONS, QUIET, build, films, module_of
+from processes import result_of
+from result_file import about, parser_for, print_rendered, say, write
+from throughput_device import gpu
 
 PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
 
@@ -47,37 +50,27 @@ def train(spec: dict[str, Any]) -> list[float]:
 
     import kgenre
 
+    if spec["device"] == "gpu" and gpu(spec["backend"]) is None:
+        raise SystemExit(f"{spec['backend']} sees no GPU here")
     keras.utils.set_random_seed(0)
     if spec["backend"] == "tensorflow":
         import tensorflow as tf
 
-        if spec["device"] == "gpu" and not tf.config.list_physical_devices("GPU"):
-            raise SystemExit("TensorFlow sees no GPU here")
         tf.config.experimental.enable_tensor_float_32_execution(spec["precision"] != "fp32 in full")
     else:
         import jax
 
-        if spec["device"] == "gpu" and jax.default_backend() != "gpu":
-            raise SystemExit("JAX sees no GPU here")
         if spec["precision"] == "fp32 in full":
             jax.config.update("jax_default_matmul_precision", "highest")
 
-    class Network(kgenre.Module):
-        def configure_model(self) -> None:
-            self.model = build(spec["model"], dropout=spec["dropout"])
-            weights = Path(spec["weights"])
-            if weights.exists():
-                with np.load(weights) as kept:
-                    self.model.set_weights([kept[name] for name in sorted(kept.files)])
-            else:
-                np.savez(weights, **{f"{i:04d}": value for i, value in enumerate(self.model.get_weights())})
-
-        def training_step(self, batch: Any, batch_idx: Any) -> Any:
-            probabilities = self.model(scaled(spec["model"], batch["x"]), training=True)
-            return keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
-
-        def configure_optimizers(self) -> Any:
-            return keras.optimizers.Adam(1e-4)
+    def model() -> Any:
+        built, weights = build(spec["model"], dropout=spec["dropout"]), Path(spec["weights"])
+        if weights.exists():
+            with np.load(weights) as kept:
+                built.set_weights([kept[name] for name in sorted(kept.files)])
+        else:
+            np.savez(weights, **{f"{i:04d}": value for i, value in enumerate(built.get_weights())})
+        return built
 
     losses: list[float] = []
 
@@ -85,11 +78,10 @@ def train(spec: dict[str, Any]) -> list[float]:
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             losses.append(float(trainer.engine.to_host(outputs["loss"])))
 
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    precision = "bf16-mixed" if spec["precision"] == "bf16" else "32-true"
-    trainer = kgenre.Trainer(max_steps=spec["steps"], callbacks=[Losses()], precision=precision, **quiet)
+    precision = PRECISIONS[spec["precision"].removesuffix(" in full")]
+    trainer = kgenre.Trainer(max_steps=spec["steps"], callbacks=[Losses()], precision=precision, **QUIET)
     batches = films(spec["model"], spec["batch_size"], spec["batches"], spec["words"])
-    trainer.fit(Network(), batches, ckpt_path=spec.get("begin_at"))
+    trainer.fit(module_of(spec["model"], model), batches, ckpt_path=spec.get("begin_at"))
     if spec.get("end_at"):
         trainer.save_checkpoint(spec["end_at"])
     return losses
@@ -97,17 +89,11 @@ def train(spec: dict[str, Any]) -> list[float]:
 
 def run(spec: dict[str, Any]) -> list[float] | str:
     """Run `train` in a separate process; return the losses, or the reason why there are none."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--train", json.dumps(spec)],
-        capture_output=True,
-        text=True,
-        env=environment_for(spec["backend"], spec["device"]),
-    )
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        errors = [line for line in done.stderr.splitlines() if line.strip()]
-        return errors[-1][:200] if errors else f"ended with code {done.returncode}"
-    return json.loads(lines[-1])
+    environment = environment_for(spec["backend"], spec["device"])
+    try:
+        return result_of(__file__, "--train", json.dumps(spec), environment=environment)
+    except RuntimeError as error:
+        return str(error).splitlines()[-1][:200]
 
 
 def compare(kind: str, model: str, backend: str, tolerance: str, reference: Any, losses: Any) -> dict[str, Any]:
@@ -162,14 +148,15 @@ def _chain(
     reference = on_cpu[: 3 * third] if isinstance(on_cpu, list) else on_cpu
     rows.append(compare(f"cpu, then {options.device}, then cpu", model, backend, "fp32 in full", reference, parts))
     for row in rows:
-        say(row)
+        outcome = row.get("not_measured", row.get("worst_relative_difference"))
+        say(f"{model} on {backend}, {row['kind']}, {row['precision']}: {outcome}")
     return rows
 
 
-def render(rows: list[dict[str, Any]]) -> str:
+def render(results: dict[str, Any]) -> str:
     """Return the rows as a Markdown table."""
     lines = ["| training | network | backend | precision | worst relative difference | allowed |", "|" + "---|" * 6]
-    for row in rows:
+    for row in results["rows"]:
         if "not_measured" in row:
             found = f"not measured: {row['not_measured']}"
         else:
@@ -179,44 +166,31 @@ def render(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def say(row: dict[str, Any]) -> None:
-    """Print the outcome of a row to standard error."""
-    found = row.get("not_measured", row.get("worst_relative_difference"))
-    print(
-        f"{row['model']} on {row['backend']}, {row['kind']}, {row['precision']}: {found}", file=sys.stderr, flush=True
-    )
-
-
 def main() -> int:
     """Measure, print the table, write the JSON; return 1 if a difference is too large."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__, resumes=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu")
     parser.add_argument("--backends", nargs="+", choices=("jax", "tensorflow"), default=["jax", "tensorflow"])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--words", type=int, default=24, help="padded length of the overviews")
-    parser.add_argument("--output", type=Path, metavar="JSON")
     parser.add_argument("--train", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.train:
         losses = train(json.loads(options.train))
         print(json.dumps(losses))
         return 0
+    if print_rendered(options, render, end="\n"):
+        return 0
+    results = about("device_parity") | {
+        "device": gpu_name() if options.device == "gpu" else "cpu",
+        "driver": driver(),
+        "versions": {name: metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)},
+    }
     with tempfile.TemporaryDirectory(prefix="device_parity-") as folder:
-        rows = measure(options, Path(folder))
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        results = {
-            "benchmark": "device_parity",
-            "date": datetime.date.today().isoformat(),
-            "git_commit": git_commit(),
-            "device": gpu_name() if options.device == "gpu" else "cpu",
-            "driver": driver(),
-            "versions": {name: metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)},
-            "rows": rows,
-        }
-        options.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(render(rows))
+        results["rows"] = rows = measure(options, Path(folder))
+    write(options.output, results)
+    print(render(results))
     return 1 if any(not row.get("holds", True) for row in rows) else 0
 
 

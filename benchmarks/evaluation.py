@@ -1,20 +1,20 @@
-"""The cost of evaluation: of metrics with bootstrap intervals, of TensorBoard, and of the report.
+"""What do metrics, TensorBoard and the report cost? Seconds of each, beside what they add to.
 
     python benchmarks/evaluation.py --only metrics                 # a minute
     python benchmarks/evaluation.py --output evaluation.json       # all: trains networks on sample films, ten minutes
     python benchmarks/evaluation.py --render evaluation.json
 
-See benchmarks/README.md.
+metrics      CPU seconds of one core, the median of three, beside scikit-learn's average precision and ROC AUC
+tensorboard  fits of the 2024 CNN with the default loggers and with the CSV logger only, in turn. Two fits differ by
+             more than the effect, so the time in the methods of the logger and the views is also added up and divided
+             by the time of the fit. Views are written every fourth epoch, as in the network's 40 epochs and at the end.
+report       the whole command: imports, loading both networks, explanations, PDF, HTML and Markdown
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,8 +25,11 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # metrics run on one core; backends have their own threads
 
 import numpy as np  # noqa: E402
-from machine import cpu_name, git_commit  # noqa: E402
+from kgenre_fit import fit  # noqa: E402
+from markdown_table import table_row  # noqa: E402
+from processes import run_python  # noqa: E402
 from ratio import ratio_with_interval  # noqa: E402
+from result_file import about, listed, origin, parser_for, print_rendered, write  # noqa: E402
 
 PARTS = ("metrics", "tensorboard", "report")
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -157,19 +160,12 @@ def timed(thing: Any, spent: list[float]) -> Any:
 
 def measure_report(films: Path, root: Path) -> list[dict[str, Any]]:
     """Time the whole command `kgenre report` for two runs: imports, explanations, three files."""
-
-    def kgenre(*arguments: object) -> None:
-        command = [sys.executable, "-m", "kgenre", *map(str, arguments)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    runs = []
-    for name in ("poster_cnn_2024", "overview_lstm_2024"):
-        kgenre("fit", "--config", CONFIGS / f"{name}.yaml", "--data.path", films, "--trainer.max_epochs", 2,
-               "--trainer.default_root_dir", root, "--test", "true")  # fmt: skip
-        runs.append(root / name / "version_0")
+    few = ["--data.path", films, "--trainer.max_epochs", 2, "--test", "true"]
+    names = ("poster_cnn_2024", "overview_lstm_2024")
+    runs = [fit("--config", CONFIGS / f"{name}.yaml", *few, root=root, name=name) for name in names]
 
     def report() -> None:
-        kgenre("report", *runs, "--out", root / "report")
+        run_python("-m", "kgenre", "report", *runs, "--out", root / "report")
 
     report()  # not timed: fills the disk cache
     before = os.times()
@@ -185,20 +181,19 @@ def measure_report(films: Path, root: Path) -> list[dict[str, Any]]:
 
 def render(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    where = origin(results, f"{results['cpu']}, {results['cores']} cores")
     lines = [
-        f"{results['cpu']}, {results['cores']} cores; {results['date']}, commit "
-        f"{(results['git_commit'] or 'unknown')[:12]}; backend {results['backend']}; {versions}. "
+        f"{where}; backend {results['backend']}; {listed(results['versions'])}. "
         f"Load of the machine at the start: {results['load']:.1f}.",
         "",
-        "| what | measured | target |",
+        table_row(["what", "measured", "target"]),
         "|---|---:|---:|",
     ]
     for row in results["rows"]:
         unit = f" {row['unit']}" if row["unit"] else ""
         between = " [{:.3g}, {:.3g}]".format(*row["range"]) if "range" in row else ""
         target = f"≤ {row['target']:g}{unit}" if "target" in row else ""
-        lines.append(f"| {row['what']} | {row['value']:.3g}{between}{unit} | {target} |")
+        lines.append(table_row([row["what"], f"{row['value']:.3g}{between}{unit}", target]))
     return "\n".join(lines) + "\n"
 
 
@@ -209,7 +204,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from kgenre.data import FilmData, make_sample_films
     from kgenre.training.run_folder import environment
 
-    load, rows = os.getloadavg()[0], []
+    results, rows = about("evaluation") | {"load": os.getloadavg()[0]}, []
     if "metrics" in options.only:
         rows += measure_metrics()
     with tempfile.TemporaryDirectory() as folder:
@@ -219,38 +214,26 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if "report" in options.only:
             rows += measure_report(films, Path(folder))
     versions = environment()["versions"]
-    return {
-        "benchmark": "evaluation",
-        "date": datetime.date.today().isoformat(),
+    return results | {
         "backend": keras.backend.backend(),
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "load": load,
-        "git_commit": git_commit(),
         "versions": {name: versions[name] for name in ("keras", "numpy", "scikit-learn", "tensorboard")},
-        "films": options.films,
-        "epochs": options.epochs,
-        "rounds": options.rounds,
+        **{name: getattr(options, name) for name in ("films", "epochs", "rounds")},
         "rows": rows,
     }
 
 
 def main() -> None:
     """Measure, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__, resumes=False)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--films", type=int, default=1500, help="sample films to train on")
     parser.add_argument("--epochs", type=int, default=8, help="epochs of each fit with and without TensorBoard")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of these fits")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     options = parser.parse_args()
-    if options.render:
-        print(render(json.loads(options.render.read_text())), end="")
+    if print_rendered(options, render):
         return
     results = measure(options)
-    if options.output:
-        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    write(options.output, results)
     print(render(results), end="")
 
 

@@ -1,37 +1,33 @@
-"""Counts what a training step does on an H200 (kernels, memory traffic, memory), without a GPU: XLA compiles for one.
-
-Where kernels are short, their number determines the time of a step; where they are long, the traffic or the products.
-Needs JAX with CUDA in an environment of its own (`pip install -e . "jax[cuda13]"`), but neither a GPU nor its driver.
+"""What does a training step do on an H200? Kernels, memory and traffic, counted without a GPU: XLA compiles for one.
 
     python benchmarks/gpu_kernels.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm 64 fp32" --output counts.json
     python benchmarks/gpu_kernels.py --all --output counts.json           # the table in README.md: ten minutes
-    python benchmarks/gpu_kernels.py --render counts.json                 # the table again
+    python benchmarks/gpu_kernels.py --render counts.json
 
-A way is written as in step_ways.py (several=, words=, stock, undonated). XLA chooses kernels without autotuning, which
-hardly affects their number: for the 2024 CNN (one step per call), 129 were counted with the code of the day, exactly
-as many as XLA had compiled on an H200.
+Needs JAX with CUDA in an environment of its own (`pip install -e . "jax[cuda13]"`), but neither a GPU nor its driver. A
+way is written as in step_ways.py (several=, words=, stock, undonated). Where kernels are short, their number determines
+the time of a step; where they are long, the traffic or the products. The last three columns are what these take at
+least at the rates of the card's data sheet, as if nothing stayed in a cache; the longest is bold. XLA chooses kernels
+without autotuning, which hardly affects their number: for the 2024 CNN, one step per call, as many were counted (129)
+as XLA had compiled on an H200, of which some launch two (a trace had 142).
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import importlib.util
-import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from earlier_results import earlier_results
 from gpu_program import Program, Work
-from machine import git_commit, imported_versions
-from step_ways import PRECISIONS, check_ways, module_of
-from table_row import table_row
-from throughput_networks import MODELS, films, flops
+from machine import imported_versions
+from markdown_table import table
+from networks import MODELS, PRECISIONS, films, flops
+from result_file import about, earlier_results, listed, parser_for, print_rendered, write
+from step_ways import Way, check_ways
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
@@ -57,30 +53,24 @@ ALL = [
 ]
 
 
-def count(way: str) -> dict[str, Any]:
+def count(text: str) -> dict[str, Any]:
     """Compile the training step of a way, and return what is counted in it."""
     import jax
     from jax.experimental import topologies
 
-    import kgenre
-
-    model, batch_size, precision, *words = way.split()
-    options = dict(word.split("=") for word in words if "=" in word)
-    steps = int(options.get("several", 1))
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = kgenre.Trainer(max_steps=1, precision=PRECISIONS[precision], steps_per_execution=1, **quiet)
-    trainer.fit(module_of(model, "stock" in words), films(model, 2, 1, 8))
+    way = Way.of(text)
+    steps, engine = way.several or 1, way.fitted(films(way.network, 2, 1, 8))
     (device, *_) = topologies.get_topology_desc("", "cuda", target_config=H200, topology="1 x 1 x 1").devices
     there = jax.sharding.SingleDeviceSharding(device)
 
     def described(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there), tree)
 
-    engine, (batch,) = trainer.engine, films(model, int(batch_size), 1, int(options.get("words", 68)))
-    donated = () if "undonated" in words else 0
+    (batch,) = films(way.network, way.batch_size, 1, way.words)
+    donated = 0 if way.donated else ()
     state, batch = described(engine._state), described(batch)
     with _kernels_for_a_gpu():
-        if "several" in options:
+        if way.several:
             step = jax.jit(engine._traced_several, donate_argnums=donated, static_argnames=("update", "count"))
             compiled = step.lower(state, [batch] * steps, count=steps, update=True).compile()
         else:
@@ -89,12 +79,12 @@ def count(way: str) -> dict[str, Any]:
     program, memory = Program(compiled.as_text()), compiled.memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return {
-        "way": way,
+        "way": text,
         "kernels": program.kernels / steps,
         "parts": [_described(1, program.outside), *(_described(*loop) for loop in program.loops)],
         "traffic_bytes": program.traffic / steps,
         "memory_bytes": held + memory.temp_size_in_bytes,
-        "flops": 3 * flops(model, int(batch_size), int(options.get("words", 68))),
+        "flops": 3 * flops(way.network, way.batch_size, way.words),
     }
 
 
@@ -117,31 +107,28 @@ def _described(times: int, work: Work) -> dict[str, Any]:
 
 def render(result: dict[str, Any]) -> str:
     """Return the counts as a Markdown table."""
-    columns = ("network", "batch", "precision", "way", "kernels", "memory GB", "traffic GB")
-    times = ("launches ms", "traffic ms", "products ms")
-    lines = [table_row([*columns, *times]), table_row(["---"] * 4 + ["---:"] * 6)]
+    head = ["network", "batch", "precision", "way", "kernels", "memory GB", "traffic GB"]
+    head += ["launches ms", "traffic ms", "products ms"]
+    lines = []
     for row in result["rows"]:
         model, batch, precision, *words = row["way"].split()
         seconds = [row["kernels"] * LAUNCH, row["traffic_bytes"] / BYTES, row["flops"] / PRODUCTS[precision]]
         longest = max(seconds)
         shown = [f"**{1e3 * one:.2f}**" if one == longest else f"{1e3 * one:.2f}" for one in seconds]
         sizes = (f"{row['kernels']:,.0f}", f"{row['memory_bytes'] / 1e9:.2f}", f"{row['traffic_bytes'] / 1e9:.2f}")
-        lines.append(table_row([model, batch, precision, " ".join(words), *sizes, *shown]))
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
-    commit = (result["commit"] or "unknown")[:12]
-    return "\n".join([f"Compiled for an NVIDIA H200; {result['date']}, commit {commit}; {versions}.", "", *lines])
+        lines.append([model, batch, precision, " ".join(words), *sizes, *shown])
+    commit, versions = (result["commit"] or "unknown")[:12], listed(dict(sorted(result["versions"].items())))
+    above = f"Compiled for an NVIDIA H200; {result['date']}, commit {commit}; {versions}."
+    return "\n".join([above, "", *table(head, lines, texts=4)])
 
 
 def main() -> int:
     """Count, write and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__)
     parser.add_argument("ways", nargs="*", metavar="WAY", help='"NETWORK BATCH fp32|bf16 ...", as in step_ways.py')
     parser.add_argument("--all", action="store_true", help="all networks, batch sizes and precisions")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON; its earlier rows are kept")
-    parser.add_argument("--render", type=Path, metavar="FILE", help="print the table of a result")
     options = parser.parse_args()
-    if options.render:
-        print(render(json.loads(options.render.read_text())))
+    if print_rendered(options, render, end="\n"):
         return 0
     ways = ALL if options.all else options.ways
     check_ways(parser, ways)
@@ -153,7 +140,8 @@ def main() -> int:
     os.environ |= {"JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
     result: dict[str, Any] = {"rows": []} | earlier_results(options.output, identity := {"benchmark": "gpu_kernels"})
-    result |= identity | {"date": datetime.date.today().isoformat(), "commit": git_commit()}
+    now = about("gpu_kernels")
+    result |= identity | {"date": now["date"], "commit": now["git_commit"]}
     counted = {row["way"] for row in result["rows"]}
     for way in ways:
         if way in counted:
@@ -164,8 +152,7 @@ def main() -> int:
         for part in row["parts"]:
             kinds = ", ".join(f"{number} {kind}" for kind, number in part["kernels"].items())
             print(f"{way}: {part['times'] or '?'} times {sum(part['kernels'].values())} kernels ({kinds})", flush=True)
-        if options.output:
-            options.output.write_text(json.dumps(result, indent=1) + "\n")
+        write(options.output, result)
     print(render(result))
     return 0
 

@@ -1,12 +1,27 @@
-"""Posters and overviews per second, and memory: kgenre's data layer compared with its alternatives.
+"""How fast is the input? Posters and overviews per second, memory and set-up times of kgenre's data layer.
 
-    python benchmarks/input_pipeline.py --films DIR --quick
-    python benchmarks/input_pipeline.py --films DIR --output input.json --torch-python torch-env/bin/python
+    python benchmarks/input_pipeline.py --films FILMS --quick                     # a minute: does it run?
+    python benchmarks/input_pipeline.py --films FILMS --output input.json --torch-python torch-env/bin/python
+    python benchmarks/input_pipeline.py --films FILMS --output input.json --parts single     # or cold, warm
     python benchmarks/input_pipeline.py --render input.json
 
-``DIR`` is a folder that `kgenre.data.read_films` can read, with posters. In each round every contestant reads all
-posters once, one after the other, so that other load on the machine affects all of them. The contestants are in
-input_contestants.py, the tables in input_report.py. See benchmarks/README.md.
+A quarter of an hour with 2,500 posters and 9 rounds on 2 cores. ``FILMS`` is a folder with posters that ``--data.path``
+accepts. In each round every contestant reads all posters once, one after the other, so that other load on the machine
+affects all of them; the first round is not counted. Ratios are of wall time, and of CPU time, which does not depend on
+other load. At the end of an epoch tf.data waits for its autotuner (course, image_dataset_from_directory): compare their
+wall times with the CPU times. The contestants are in input_pipeline_contestants.py:
+
+    kgenre            the table of posters: read, decoded by libjpeg-turbo at the smallest sufficient DCT scale,
+                      resized, as uint8 in memory
+    bare tf.io        ``tf.io.decode_jpeg`` of the same bytes, already read, at the same scale and without resizing, in
+                      tf.data and in threads; targets are about the faster
+    bare simplejpeg   the same through libjpeg-turbo: the physical limit, and no more than a decoder
+    course            read, full decode, float resize, then batch; AUTOTUNE
+    image_dataset_from_directory   Keras's
+    torch DataLoader  Pillow, full decode and bilinear resize, 2 workers, batches of uint8; with --torch-python
+
+Memory and set-up are measured in separate processes: peak memory above that of importing the libraries; streaming reads
+hard links of the same posters. The set-up of many rows has overviews that no run has seen, and token ids in the cache.
 """
 
 from __future__ import annotations
@@ -18,17 +33,13 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from earlier_results import earlier_results
-from input_contestants import (
+from input_pipeline_contestants import (
     Contestants,
     cold_contestants,
     link,
@@ -36,8 +47,10 @@ from input_contestants import (
     torch_contestant,
     warm_contestants,
 )
-from input_report import SIZES, Rates, render
+from input_pipeline_report import SIZES, Rates, render
 from machine import cpu_name, git_commit
+from processes import result_of
+from result_file import earlier_results, parser_for, print_rendered, write
 
 if TYPE_CHECKING:
     from kgenre.data import FilmTable
@@ -67,11 +80,7 @@ def measure(contestants: Contestants, rounds: int, count: int) -> Rates:
 
 def child(task: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Run one task of CHILD_TASKS in a fresh process."""
-    command = [sys.executable, __file__, "--child", task, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{task} {arguments} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return result_of(__file__, "--child", task, json.dumps(arguments))
 
 
 def peak_megabytes() -> float:
@@ -177,8 +186,8 @@ def linked_films(table: Any, count: int, folder: Path, known_hashes: bool = Fals
 # --- the run --------------------------------------------------------------------------------------------------------
 
 
-def run(options: argparse.Namespace, result: dict[str, Any], written: Callable[[], None]) -> None:
-    """Measure the requested parts into ``result``; call ``written`` after each."""
+def run(options: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Measure the requested parts into ``result``, and write it after each."""
     from kgenre.data import examine_posters, read_films
 
     table = read_films(options.films)
@@ -198,15 +207,15 @@ def run(options: argparse.Namespace, result: dict[str, Any], written: Callable[[
                         options.torch_python, list(table.poster_paths), size, folder
                     )
                 result["rates"][f"cold {size[0]}x{size[1]}"] = measure(contestants, rounds, len(table))
-                written()
+                write(options.output, result)
         if "warm" in options.parts:
             print("warm", flush=True)
             measure_warm(table, rounds, result["rates"])
-            written()
+            write(options.output, result)
         if "single" in options.parts:
             print("memory and set-up", flush=True)
             measure_single(table, rounds, options.quick, folder, result["single"])
-            written()
+            write(options.output, result)
 
 
 def measure_warm(table: FilmTable, rounds: int, rates: dict[str, Rates]) -> None:
@@ -258,33 +267,25 @@ def machine() -> dict[str, str | None]:
 
 def main() -> None:
     """Measure or render."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_for(__doc__)
     parser.add_argument("--films", help="a folder of films with posters")
     parser.add_argument("--posters", type=int, default=2500, help="how many of their posters to use")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="300 posters and two rounds: does it run?")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure only these")
     parser.add_argument("--torch-python", help="a Python with torch and Pillow, for the DataLoader")
-    parser.add_argument("--output", type=Path, help="write the results here, keeping those of other parts")
-    parser.add_argument("--render", type=Path, help="only print the tables of earlier results")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(CHILD_TASKS[options.child[0]](**json.loads(options.child[1]))))
         return
-    if options.render:
-        print(render(json.loads(options.render.read_text())))
+    if print_rendered(options, render, end="\n"):
         return
     if not options.films:
         parser.error("--films DIR is needed: a folder of films with posters, such as one made by kgenre data sample")
     identity = {"cpu": cpu_name(), "rounds": 2 if options.quick else options.rounds}
     result: dict[str, Any] = {"rates": {}, "single": {}} | earlier_results(options.output, identity) | identity
-
-    def written() -> None:
-        if options.output:
-            options.output.write_text(json.dumps(result, indent=1) + "\n")
-
-    run(options, result, written)
+    run(options, result)
     print(render(result))
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from table_row import table_row
+from markdown_table import select_rows, table_row
 
 SHOWN = ("loss", "map", "tuned_f1_micro", "tuned_f1_macro")
 _AGAINST = ("TF-IDF, stems", "frequencies")
 Row = dict[str, Any]
 
 
-def show(result: dict[str, Any], folder: Path | None) -> None:
-    """Print the tables; save the plots in ``folder``, if given."""
-    print(table(result["rows"]))
+def show(result: dict[str, Any], folder: Path | None, pairs: Sequence[str] = (), only: str | None = None) -> None:
+    """Print the tables, of their rows those with ``only``; save the plots in ``folder``, if given."""
+    tables = [means(result["rows"])]
+    if pairs:
+        tables.append(differences(result["rows"], pairs) + "\n")
     if any("gains" in row for row in result["rows"]):
-        print("\n" + gains(result["rows"]))
+        tables.append(gains(result["rows"]))
+    print(select_rows("\n\n".join(tables), only))
     for path in [] if folder is None else plot(result["rows"], folder):
         print(f"Drawn: {path}")
 
@@ -32,18 +35,10 @@ def grouped(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
     return groups
 
 
-def table(rows: list[Row]) -> str:
+def means(rows: list[Row]) -> str:
     """Return the means over splits and seeds, as Markdown."""
-    head = [
-        "model",
-        "backend",
-        "loss",
-        "mAP",
-        "micro-F1",
-        "macro-F1",
-        *(f"loss - {name}" for name in _AGAINST),
-        "seconds",
-    ]
+    head = ["model", "backend", "loss", "mAP", "micro-F1", "macro-F1", *(f"loss - {name}" for name in _AGAINST)]
+    head.append("seconds")
     lines = [table_row(head), table_row(["---"] * len(head))]
     for (backend, model), group in grouped(rows).items():
 
@@ -57,6 +52,24 @@ def table(rows: list[Row]) -> str:
         cells = [model, backend, f"{loss:.4f}", *("" if value is None else f"{value:.3f}" for value in others)]
         cells += ["" if value is None else f"{value:+.4f}" for value in minus]
         lines.append(table_row([*cells, "" if seconds is None else f"{seconds:.0f}"]))
+    return "\n".join(lines)
+
+
+def differences(rows: list[Row], pairs: Sequence[str]) -> str:
+    """Return the differences of the first seed of ``MODEL=OTHER`` on the test films of each split, with intervals."""
+    splits = sorted({row["split"] for row in rows})
+    head = ["less the other", "backend", "what", *(f"split {split}" for split in splits)]
+    lines = [table_row(head), table_row(["---"] * len(head))]
+    for model, _, other in (pair.partition("=") for pair in pairs):
+        found = [row for row in rows if row["model"] in (model, f"{model}.0") and row["backend"]]
+        for backend in dict.fromkeys(row["backend"] for row in found):
+            for what, name, form in (("loss", "loss", "+.4f"), ("map", "mAP", "+.3f")):
+                cells = []
+                for row in sorted((row for row in found if row["backend"] == backend), key=lambda row: row["split"]):
+                    minus = row["minus"].get(other) or row["minus"][f"{other}.0"]
+                    value, low, high = (f"{number:{form}}" for number in minus[what])
+                    cells.append(f"{value} [{low}, {high}]")
+                lines.append(table_row([f"{model} - {other}", backend, name, *cells]))
     return "\n".join(lines)
 
 
@@ -115,13 +128,8 @@ def plot(rows: list[Row], folder: Path) -> list[Path]:
         for axes, ((backend, model), group) in zip(places[: len(learned)], learned.items(), strict=True):
             for part, colour in (("train", "#1f77b4"), ("validation", "#ff7f0e")):
                 for number, row in enumerate(group):
-                    axes.plot(
-                        *zip(*row["curve"][part], strict=True),
-                        color=colour,
-                        alpha=0.5,
-                        lw=1,
-                        label=None if number else part,
-                    )
+                    steps, losses = zip(*row["curve"][part], strict=True)
+                    axes.plot(steps, losses, color=colour, alpha=0.5, lw=1, label=None if number else part)
             axes.set_title(f"{model}\n{backend}", fontsize=9)
             axes.set_xlabel("step")
         figure.axes[0].set_ylabel("loss")

@@ -1,4 +1,9 @@
-"""Compares ways to compute one training step under JAX, on this machine's GPU or CPU.
+r"""Which way to compute a training step is fastest under JAX? On this machine's GPU or CPU.
+
+    python benchmarks/step_ways.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm_cudnn 64 fp32" \
+        "overview_lstm_cudnn 64 fp32 without=masked_lstm" --output ways.json     # half a minute each, mostly compiling
+    XLA_FLAGS=--xla_gpu_enable_command_buffer= python benchmarks/step_ways.py "poster_cnn_2024 64 fp32"
+    python benchmarks/step_ways.py --render ways.json
 
 A way is a network, a batch size and a precision, then any of these words:
 
@@ -8,38 +13,31 @@ A way is a network, a batch size and a precision, then any of these words:
     undonated             the step's results in new arrays, not in place of its inputs
     words=68              padded length of the overviews
 
-    python benchmarks/step_ways.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm_cudnn 64 fp32" \
-        "overview_lstm_cudnn 64 fp32 without=masked_lstm" --output ways.json
-    XLA_FLAGS=--xla_gpu_enable_command_buffer= python benchmarks/step_ways.py "poster_cnn_2024 64 fp32"
-
-All run in one process, one after the other, on data that is on the device. Prints a Markdown table; the JSON also has a
-profile of ten steps. Each row has the XLA flags of its process, and rows are added to an existing file.
+All run in one process, one after the other, on data that is on the device. Milliseconds are the fastest of five rounds;
+the profile is of ten steps. Each row has the XLA flags of its process, and rows are added to an existing file.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import gc
-import json
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results
-from machine import cpu_name, driver, git_commit, gpu_name
-from table_row import table_row
-from throughput_networks import MODELS, build, films, scaled
+from machine import cpu_name, driver, gpu_name
+from markdown_table import table_row
+from networks import MODELS, PRECISIONS, QUIET, build, films, module_of
+from result_file import about, earlier_results, listed, parser_for, print_rendered, say, write
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _KERNEL = "(convolution|dropout|max_pooling|masked_lstm)"
 _PATTERN = re.compile(
     rf"({'|'.join(MODELS)}) \d+ ({'|'.join(PRECISIONS)})"
@@ -47,27 +45,52 @@ _PATTERN = re.compile(
 )
 
 
-def measure(way: str, seconds: float, profile: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Way:
+    """A way to compute a step, as the module's docstring describes it."""
+
+    network: str
+    batch_size: int
+    precision: str
+    several: int | None
+    words: int
+    without: tuple[str, ...]
+    stock: bool
+    donated: bool
+
+    @classmethod
+    def of(cls, text: str) -> Way:
+        """Return the way that a text describes."""
+        network, batch_size, precision, *rest = text.split()
+        given = dict(word.split("=") for word in rest if "=" in word)
+        without = tuple(filter(None, given.get("without", "").split(",")))
+        several = int(given["several"]) if "several" in given else None
+        words, stock, donated = int(given.get("words", 68)), "stock" in rest, "undonated" not in rest
+        return cls(network, int(batch_size), precision, several, words, without, stock, donated)
+
+    def fitted(self, batches: list[Any]) -> Any:
+        """Return the engine of a Trainer that has trained one of these batches."""
+        import kgenre
+
+        trainer = kgenre.Trainer(max_steps=1, precision=PRECISIONS[self.precision], steps_per_execution=1, **QUIET)
+        trainer.fit(module_of(self.network, lambda: build(self.network, stock=self.stock)), batches)
+        return trainer.engine
+
+
+def measure(text: str, seconds: float, profile: bool) -> dict[str, Any]:
     """Measure the milliseconds of a training step, fastest and median of five rounds, and the seconds of the first."""
     import jax
 
-    import kgenre
-
-    model, batch_size, precision, *words = way.split()
-    options = dict(word.split("=") for word in words if "=" in word)
-    _without(options.get("without", "").split(","))
-    made = films(model, int(batch_size), 2, int(options.get("words", 68)))
+    way = Way.of(text)
+    _without(way.without)
+    made = films(way.network, way.batch_size, 2, way.words)
     batches = [{name: jax.device_put(array) for name, array in batch.items()} for batch in made]
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = kgenre.Trainer(max_steps=1, precision=PRECISIONS[precision], steps_per_execution=1, **quiet)
     begun = time.perf_counter()
-    with _donating("undonated" not in words):
-        trainer.fit(module_of(model, "stock" in words), batches)
-    engine = trainer.engine
-    row = {"way": way, "xla_flags": os.environ.get("XLA_FLAGS"), "first_step_seconds": time.perf_counter() - begun}
+    with _donating(way.donated):
+        engine = way.fitted(batches)
+    row = {"way": text, "xla_flags": os.environ.get("XLA_FLAGS"), "first_step_seconds": time.perf_counter() - begun}
     row |= _timed(lambda: engine.train_step(batches[0]), engine, seconds, 1)
-    if "several" in options:
-        size = int(options["several"])
+    if size := way.several:
         begun = time.perf_counter()
         engine.train_steps([batches[0]] * size, size)
         engine.epoch_logs("train")
@@ -78,27 +101,6 @@ def measure(way: str, seconds: float, profile: bool) -> dict[str, Any]:
 
         row["profile"] = profile_of(engine, batches[0])
     return row
-
-
-def module_of(model: str, stock: bool) -> Any:
-    import keras
-
-    import kgenre
-
-    class Network(kgenre.Module):
-        def configure_model(self) -> None:
-            self.model = build(model, stock=stock)
-
-        def training_step(self, batch: Any, batch_idx: Any) -> Any:
-            probabilities = self.model(scaled(model, batch["x"]), training=True)
-            loss = keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
-            self.log("train/loss", loss)
-            return loss
-
-        def configure_optimizers(self) -> Any:
-            return keras.optimizers.Adam(1e-4)
-
-    return Network()
 
 
 @contextlib.contextmanager
@@ -117,7 +119,7 @@ def _donating(wanted: bool) -> Iterator[None]:
 _OWN: dict[str, Any] = {}
 
 
-def _without(names: list[str]) -> None:
+def _without(names: Sequence[str]) -> None:
     """Disable these kernels, so that Keras computes instead; restore all others."""
     from kgenre import kernels
     from kgenre.models import bidirectional
@@ -154,17 +156,10 @@ def check_ways(parser: argparse.ArgumentParser, ways: list[str]) -> None:
 
 def render(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table."""
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    lines = [f"{results['device']}, driver {results['driver']}; {results['date']}; {versions}.", ""]
-    head = [
-        "way",
-        "XLA flags",
-        "ms per step",
-        "in a call of several",
-        "device busy",
-        "kernels per step",
-        "first step s",
-    ]
+    where = f"{results['device']}, driver {results['driver']}"
+    lines = [f"{where}; {results['date']}; {listed(results['versions'])}.", ""]
+    head = ["way", "XLA flags", "ms per step", "in a call of several", "device busy", "kernels per step"]
+    head.append("first step s")
     lines += [table_row(head), "|---|---|" + "---:|" * 5]
     for row in results["rows"]:
         profile = row.get("profile") or {}
@@ -183,15 +178,12 @@ def render(results: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measure each way, print the table, write the JSON after each."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__)
     parser.add_argument("ways", nargs="*", metavar="WAY", help=f'"NETWORK BATCH fp32|bf16 ..."; {", ".join(MODELS)}')
     parser.add_argument("--seconds", type=float, default=0.2, help="approximate length of each of five rounds")
     parser.add_argument("--no-profile", action="store_true", help="do not trace")
-    parser.add_argument("--output", type=Path, metavar="JSON")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options = parser.parse_args()
-    if options.render:
-        print(render(json.loads(options.render.read_text())))
+    if print_rendered(options, render, end="\n"):
         return 0
     check_ways(parser, options.ways)
     import jax
@@ -199,10 +191,7 @@ def main() -> int:
 
     identity = {"device": gpu_name() if jax.default_backend() == "gpu" else cpu_name()}
     results: dict[str, Any] = {"rows": []} | earlier_results(options.output, identity) | identity
-    results |= {
-        "benchmark": "step_ways",
-        "date": datetime.date.today().isoformat(),
-        "git_commit": git_commit(),
+    results |= about("step_ways") | {
         "driver": driver(),
         "versions": {"jax": jax.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
@@ -212,10 +201,8 @@ def main() -> int:
         except Exception as error:  # go on with the other ways
             row = {"way": way, "xla_flags": os.environ.get("XLA_FLAGS"), "failed": str(error).splitlines()[0][:200]}
         results["rows"].append(row)
-        print(row.get("failed") or f"{way}: {row['ms']:.3g} ms", file=sys.stderr, flush=True)
-        if options.output:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.write_text(json.dumps(results, indent=1) + "\n")
+        say(row.get("failed") or f"{way}: {row['ms']:.3g} ms")
+        write(options.output, results)
         gc.collect()
     print(render(results))
     return 0

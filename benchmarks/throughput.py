@@ -1,27 +1,57 @@
-"""Films per second of kgenre, Keras ``fit``, a hand-written loop and Lightning, by network, backend and batch size.
+"""How many films per second? kgenre, Keras ``fit``, a hand-written loop and Lightning by network, backend, batch size.
 
-Every contestant is a process with its own ``KERAS_BACKEND``. In each round every contestant of a group (one network,
-batch size, precision and data source) trains and infers once, one after the other, so that other load on the machine
-affects all of them. The results are written after every group, and an interrupted run resumes after the last one. See
-benchmarks/README.md.
+    python benchmarks/throughput.py --quick                                          # two minutes: does it run?
+    python benchmarks/throughput.py --output cpu.json                                # the course's networks, batch 64
+    python benchmarks/throughput.py --models poster_resnet overview_lstm_pooled --output own.json     # kgenre's own
+    python benchmarks/throughput.py --sources pipeline input --output fed.json       # fed by the film pipeline
+    python benchmarks/throughput.py --device gpu --all --output gpu.json             # hours; gpu.sh runs it in parts
+    python benchmarks/throughput.py --render cpu.json gpu.json --plot plots          # the tables, and pictures
+    python benchmarks/throughput.py --render cpu.json gpu.json --summary             # a line for each network
 
-    python benchmarks/throughput.py --quick
-    python benchmarks/throughput.py --models poster_cnn_2024 --batch-sizes 64 --output throughput.json
-    python benchmarks/throughput.py --device gpu --all --output gpu.json
-    python benchmarks/throughput.py --render cpu.json gpu.json --plot plots
+A network takes five to ten minutes with ten rounds on 2 cores. Every contestant is a process with its own
+``KERAS_BACKEND``. In each round every contestant of a group (one network, batch size, precision and data source) trains
+an epoch and infers as many batches, while the others wait, so that other load on the machine affects all of them. The
+JSON is written after every group, and an interrupted run resumes after the last one; cells that could not be measured
+stay in the table, with the reason. The contestants are in throughput_contestants.py:
+
+    kgenre            the Trainer's defaults: TensorBoard and CSV loggers, a checkpoint and a line of progress per epoch
+    kgenre-several    the same with ``steps_per_execution=25``; on a GPU, for batches of up to 256 films
+    raw               the loop one would write, with Keras's layers: a jitted step that donates its state, or one
+                      ``tf.function``
+    keras-fit         ``model.fit`` with a ModelCheckpoint per epoch, otherwise its defaults; Keras's layers
+    keras-fit-padded  the same on overviews that are all padded to 68 words; with ``--words 0`` alone
+    lightning         the defaults of Lightning's Trainer, the same network in torch
+    input             nobody: the film pipeline alone
+
+``overview_lstm`` is the course's network, ``overview_lstm_cudnn`` the same without recurrent dropout (which rules out
+cuDNN); ``overview_lstm_unmasked`` also processes the padding. torch has no recurrent dropout: what Lightning trains
+beside the first is the third, which is less work. For the other contestants kgenre's networks are rewritten in Keras's
+layers (networks_keras.py) and in torch (networks_torch.py).
+
+Steps are timed from the first batch request until the device has finished. What loggers and progress bars do between
+steps counts; checkpoints at the end of an epoch and what Keras ``fit`` and Lightning do before an evaluation do not.
+``device``: three batches that are on the device before the clock starts. ``pipeline``: kgenre's tf.data. Overviews are
+as long as real ones (median 25 words), padded to ``--words``; with ``--words 0`` a round is an epoch of 28 batches,
+which kgenre pads to its length buckets, the others to the longest overview of each batch.
+
+In the tables, ``x raw`` is films/s divided by those of the hand-written loop: above 1 is faster. FLOPs are computed by
+formula, for matrix products and convolutions only, padding included. ``of matrix rate`` compares them with what the
+device achieved, minutes before, for products of large matrices; ``of copy rate`` does so for the bytes that the kernels
+of the hand-written loop read and write under JAX (CNNs on a GPU; gpu_program.py); ``of roofline`` is the larger of the
+two. The time to the first step includes imports, building and compiling (the first round minus a later one). What
+limits a step follows from a trace of ten steps (--profile): launches if the device is busy less than 70 % of the time,
+else products above 40 % of the matrix rate, else the recurrence with over 500 kernels a step, else memory traffic.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import importlib.util
 import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,17 +60,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results
-from machine import cpu_name, environment_for, git_commit
+from machine import cpu_name, environment_for
+from markdown_table import select_rows
+from networks import MODELS, OWN, POSTERS, PRECISIONS, flops
+from processes import result_of
 from ratio import ratio_with_interval
-from throughput_groups import GROUP, PARTS, Contestant, Group, contestants_of, measure, start
-from throughput_networks import MODELS, OWN, POSTERS, flops
-from throughput_report import plot, render
+from result_file import about, earlier_results, parser_for, print_rendered, say, write
+from throughput_groups import GROUP, PARTS, Group, Measured, contestants_of, measure, start
+from throughput_report import plot, render, summary
 
 BACKENDS = ("jax", "tensorflow", "torch")
 PEERS = ("raw", "keras-fit", "keras-fit-padded", "lightning")
 SOURCES = ("device", "pipeline", "input")
-PRECISIONS = ("fp32", "bf16")
 _HERE = Path(__file__).resolve().parent
 
 
@@ -52,15 +83,11 @@ def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
     for backend in ("jax", "tensorflow"):
         if importlib.util.find_spec(backend) is None:
             continue
-        done = subprocess.run(
-            [sys.executable, str(_HERE / "device_rates.py"), options.device],
-            capture_output=True,
-            text=True,
-            env=environment_for(backend, options.device),
-        )
-        if done.returncode == 0:
-            return json.loads(done.stdout.splitlines()[-1])
-        say(f"device rates through {backend}: {done.stderr.strip().splitlines()[-1] if done.stderr else 'failed'}")
+        try:
+            script = _HERE / "device_rates.py"
+            return result_of(script, options.device, environment=environment_for(backend, options.device))
+        except RuntimeError as error:
+            say(f"device rates through {backend}: {str(error).splitlines()[-1]}")
     return {"rates": {}, "driver": None}
 
 
@@ -124,7 +151,7 @@ def groups_of(options: argparse.Namespace) -> list[Group]:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS[:3]))
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=["jax", "tensorflow"])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
@@ -161,8 +188,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--quick", action="store_true", help="two networks, only raw as peer, few short rounds: does it run?"
     )
     parser.add_argument("--minutes", type=float, help="start no group after this time; a later run resumes")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every group; earlier ones are kept")
-    parser.add_argument("--render", type=Path, nargs="+", metavar="JSON", help="only print the tables of earlier runs")
+    parser.add_argument("--summary", action="store_true", help="with --render: one table of kgenre's training steps")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw films per second by batch size (matplotlib)")
     parser.add_argument("--lightning-python", default=sys.executable, metavar="PATH", help="a Python with Lightning")
     options = parser.parse_args(arguments)
@@ -183,22 +209,20 @@ def main() -> int:
     if options.render:
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if piped into `head`
-        results = [json.loads(path.read_text()) for path in options.render]
-        for each in results:
-            print(render(each))
+        earlier = [json.loads(path.read_text()) for path in options.render]
+        if options.summary:
+            print(select_rows(summary(earlier), options.rows))
+        else:
+            print_rendered(options, render, end="\n")
         if options.plot:
-            plot(results, options.plot)
+            plot(earlier, options.plot)
         return 0
     if options.huge_pages:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-    begun, commit = time.perf_counter(), git_commit()
+    begun = time.perf_counter()
     identity = {"device": options.device, "cpu": cpu_name()}
     results = {"rows": [], "rates": {}, "driver": None} | earlier_results(options.output, identity) | identity
-    results |= {
-        "benchmark": "throughput",
-        "date": datetime.date.today().isoformat(),
-        "git_commit": commit,
-        "cores": os.cpu_count(),
+    results |= about("throughput") | {
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "rounds": options.rounds,
         "huge_pages": options.huge_pages,
@@ -207,7 +231,7 @@ def main() -> int:
     groups = [group for group in groups_of(options) if tuple(getattr(group, key) for key in GROUP) not in done]
     if groups and not results["rates"]:
         results |= measure_rates(options)
-    ahead: list[Contestant] = []
+    ahead: list[Measured] = []
     with (
         tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True) as folder,
         contextlib.ExitStack() as last,
@@ -235,9 +259,7 @@ def main() -> int:
             results["rows"] = keep + rows
             for row in rows:
                 say(f"    {row['contestant']} on {row['backend']}: {outcome(row)}")
-            if options.output:
-                options.output.parent.mkdir(parents=True, exist_ok=True)
-                options.output.write_text(json.dumps(results, indent=1) + "\n")
+            write(options.output, results)
     print(render(results))
     if options.plot:
         plot([results], options.plot)
@@ -249,11 +271,6 @@ def outcome(row: dict[str, Any]) -> str:
     if "not_measured" in row:
         return f"not measured: {row['not_measured']}"
     return ", ".join(f"{part} {row[part]['median_ms']:.3g} ms" for part in PARTS)
-
-
-def say(line: str) -> None:
-    """Print to standard error: standard output is for the tables."""
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

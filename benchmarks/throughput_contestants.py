@@ -6,38 +6,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gpu_program import Program
+from networks import LEARNING_RATE, POSTERS, PRECISIONS, SEVERAL, build, module_of
 from throughput_device import profile_of
-from throughput_networks import POSTERS, SEVERAL, build, scaled
 from throughput_rounds import Batches, Cell, Clock, endless_dataset, pipeline, source
 
-POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16"}
-RATE = 1e-4
+POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16"}  # of Keras
 
 
 def run_kgenre(cell: Cell, clock: Clock) -> None:
     """Train with the Trainer's defaults: TensorBoard and CSV loggers, checkpoints, a line of progress per epoch."""
-    import keras
-
     import kgenre
-
-    class Network(kgenre.Module):
-        def configure_model(self) -> None:
-            self.model = build(cell.model)
-
-        def _loss(self, batch: Any, training: bool) -> Any:
-            probabilities = self.model(scaled(cell.model, batch["x"]), training=training)
-            return keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
-
-        def training_step(self, batch: Any, batch_idx: Any) -> Any:
-            loss = self._loss(batch, True)
-            self.log("train/loss", loss, prog_bar=True)
-            return loss
-
-        def validation_step(self, batch: Any, batch_idx: Any) -> None:
-            self.log("val/loss", self._loss(batch, False))
-
-        def configure_optimizers(self) -> Any:
-            return keras.optimizers.Adam(RATE)
 
     class AtTheClock(kgenre.Callback):
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
@@ -57,20 +35,19 @@ def run_kgenre(cell: Cell, clock: Clock) -> None:
         import tensorboard  # noqa: F401
     except ImportError:
         logger = kgenre.loggers.CSVLogger()
-    precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[cell.precision]
     trainer = kgenre.Trainer(
         max_epochs=cell.rounds,
         callbacks=[AtTheClock()],
         default_root_dir=cell.folder,
-        precision=precision,
+        precision=PRECISIONS[cell.precision],
         num_sanity_val_steps=0,
         logger=logger,
         steps_per_execution=SEVERAL if cell.contestant == "kgenre-several" else "auto",
     )
     batches = source(cell, clock, on_device(cell), lambda batch: batch)
-    trainer.fit(Network(), batches, batches)
+    trainer.fit(module_of(cell.model, lambda: build(cell.model)), batches, batches)
     if cell.profile:
-        clock.answer(profile=profile_of(trainer.engine, next(iter(batches))))
+        clock.script.answer(profile=profile_of(trainer.engine, next(iter(batches))))
 
 
 def run_keras_fit(cell: Cell, clock: Clock) -> None:
@@ -78,7 +55,7 @@ def run_keras_fit(cell: Cell, clock: Clock) -> None:
     import keras
 
     model = stock_model(cell)
-    model.compile(keras.optimizers.Adam(RATE), "binary_crossentropy")
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), "binary_crossentropy")
 
     class AtTheClock(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -129,7 +106,7 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
     """Train stock layers with the loop one would write instead, in the backend's own API; losses fetched at the end."""
     import keras
 
-    model, optimizer = stock_model(cell), keras.optimizers.Adam(RATE)
+    model, optimizer = stock_model(cell), keras.optimizers.Adam(LEARNING_RATE)
     optimizer.build(model.trainable_variables)
     batches = source(cell, clock, on_device(cell), lambda batch: (batch["x"], batch["genres"]))
     loss_of = keras.losses.binary_crossentropy
@@ -201,7 +178,7 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
 def run_lightning(cell: Cell, clock: Clock) -> None:
     """Train the network in torch with the defaults of Lightning's Trainer; TF32 allowed, as in JAX and TensorFlow."""
     import torch
-    from throughput_torch import torch_network
+    from networks_torch import torch_network
 
     lightning = import_lightning()
     torch.set_float32_matmul_precision("high")
@@ -227,7 +204,10 @@ def run_lightning(cell: Cell, clock: Clock) -> None:
             self.log("val/loss", self._loss(batch))
 
         def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters(), RATE)
+            return torch.optim.Adam(self.parameters(), LEARNING_RATE)
+
+        def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
+            return batch  # it is there already, except the lengths, which stay on the host
 
     class AtTheClock(lightning.Callback):
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
@@ -254,21 +234,16 @@ def run_lightning(cell: Cell, clock: Clock) -> None:
 
     batches = source(cell, clock, lambda array: torch.from_numpy(array).to(device), form)
 
-    class Classifying(Classifier):
-        def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-            return batch  # it is there already, except the lengths, which stay on the host
-
-    precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[cell.precision]
     trainer = lightning.Trainer(
         max_epochs=cell.rounds,
         callbacks=[AtTheClock()],
         default_root_dir=cell.folder,
         accelerator=cell.device,
         devices=1,
-        precision=precision,
+        precision=PRECISIONS[cell.precision],
         num_sanity_val_steps=0,
     )
-    trainer.fit(Classifying(), batches, batches)
+    trainer.fit(Classifier(), batches, batches)
 
 
 def import_lightning() -> Any:

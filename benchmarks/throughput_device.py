@@ -13,23 +13,35 @@ from typing import Any
 from throughput_rounds import Cell
 
 
-def memory(cell: Cell) -> dict[str, int | None]:
-    """Return the peak bytes on the host and on the device, the latter if it is a GPU that counts them."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    host, peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, None
-    if cell.device == "gpu" and cell.backend == "jax":
+def gpu(backend: str) -> tuple[str, int] | None:
+    """Return the name of the backend's GPU and the most bytes it has held, None if it sees no GPU."""
+    if backend == "jax":
         import jax
 
-        peak = jax.devices()[0].memory_stats().get("peak_bytes_in_use")
-    elif cell.device == "gpu" and cell.backend == "tensorflow":
+        (device, *_) = jax.devices()
+        return (device.device_kind, device.memory_stats()["peak_bytes_in_use"]) if device.platform == "gpu" else None
+    if backend == "tensorflow":
         import tensorflow as tf
 
-        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
-    elif cell.device == "gpu":
-        import torch
+        found = tf.config.list_physical_devices("GPU")
+        details, memory = tf.config.experimental.get_device_details, tf.config.experimental.get_memory_info
+        return (details(found[0])["device_name"], memory("GPU:0")["peak"]) if found else None
+    import torch
 
-        peak = torch.cuda.max_memory_allocated()
-    return {"host_bytes": host, "device_bytes": peak}
+    return (torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
+def device_facts(cell: Cell) -> dict[str, Any]:
+    """Return the device's name, and the peak bytes on the host and on the device."""
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    name, peak = ("cpu", None) if cell.device == "cpu" else gpu(cell.backend) or (None, None)
+    return {"device_name": name, "host_bytes": host, "device_bytes": peak}
+
+
+def check_device(cell: Cell) -> None:
+    """Raise NotImplementedError if the backend sees no GPU: a CPU must not be measured in place of one."""
+    if cell.device == "gpu" and cell.contestant != "input" and gpu(cell.backend) is None:
+        raise NotImplementedError(f"{cell.backend} sees no GPU here")
 
 
 def profile_of(engine: Any, batch: Any, steps: int = 10) -> dict[str, Any] | None:
@@ -73,40 +85,3 @@ def profile_of(engine: Any, batch: Any, steps: int = 10) -> dict[str, Any] | Non
         "launches_per_step": len(spans) / steps,
         "kernels": [{"name": name, "share": ns / total} for name, ns in kernels.most_common(8)],
     }
-
-
-def device_name(cell: Cell) -> str:
-    """Return the backend's name for its device."""
-    if cell.device == "cpu":
-        return "cpu"
-    if cell.backend == "jax":
-        import jax
-
-        return jax.devices()[0].device_kind
-    if cell.backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])["device_name"]
-    import torch
-
-    return torch.cuda.get_device_name()
-
-
-def check_device(cell: Cell) -> None:
-    """Raise NotImplementedError if the backend sees no GPU: a CPU must not be measured in place of one."""
-    if cell.device == "cpu" or cell.contestant == "input":
-        return
-    if cell.backend == "jax":
-        import jax
-
-        found = jax.default_backend() == "gpu"
-    elif cell.backend == "tensorflow":
-        import tensorflow as tf
-
-        found = bool(tf.config.list_physical_devices("GPU"))
-    else:
-        import torch
-
-        found = torch.cuda.is_available()
-    if not found:
-        raise NotImplementedError(f"{cell.backend} sees no GPU here")

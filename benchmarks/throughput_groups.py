@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
-import json
 import re
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,12 +14,12 @@ from typing import Any
 
 import numpy as np
 from machine import environment_for
-from throughput_networks import EPOCH, OWN, POSTERS, SEVERAL, flops
+from networks import EPOCH, OWN, POSTERS, SEVERAL, flops
+from processes import Contestant
 
 PARTS = ("train", "inference")
 GROUP = ("model", "batch_size", "precision", "source")  # what contestants are compared on
 FEW_FILMS = 256  # up to this batch size a GPU may wait for the host, so several steps per call are measured too
-_HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -41,48 +38,44 @@ class Group:
 
 
 @dataclass
-class Contestant:
-    """One process, and what it measured."""
+class Measured:
+    """One contestant: its process, if it can take part, and what was measured."""
 
     name: str
     backend: str
-    process: subprocess.Popen[str] | None
-    log: Path
+    process: Contestant | None
     steps: int  # per round
     not_measured: str | None = None
     rounds: list[dict[str, float]] = field(default_factory=list)  # the first one compiles
     facts: dict[str, Any] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
-        """Return the next line of the process; if it has ended, record the reason in ``not_measured``."""
-        line = self.process.stdout.readline() if self.process else ""
-        content = json.loads(line) if line else {}
-        if not line and self.not_measured is None:
-            lines = [text for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
-            code = self.process.wait()
+        """Return the next answer of the process; if it has ended, record the reason in ``not_measured``."""
+        content = self.process.read()
+        if content is None:
+            code, lines = self.process.process.wait(), self.process.log()
             # Keras and JAX write more below the line that names the error.
             errors = [text for text in lines if re.match(r"[\w.]+(Error|Exception): ", text)] or lines
-            self.not_measured = f"ended with code {code}: {errors[-1].strip()[:200] if errors else 'no message'}"
-        self.not_measured = content.get("not_measured", self.not_measured)
+            content = {
+                "not_measured": f"ended with code {code}: {errors[-1].strip()[:200] if errors else 'no message'}"
+            }
+        self.not_measured = content.get("not_measured")
         return content
 
     def go(self) -> dict[str, Any]:
         """Let the process run one more round, and wait for its answer."""
-        with contextlib.suppress(BrokenPipeError, ValueError):  # `answer` reports what happened to the process
-            self.process.stdin.write("go\n")
-            self.process.stdin.flush()
+        self.process.tell()
         return self.answer()
 
     def end(self) -> None:
         """Kill the process, whatever it is doing."""
         if self.process:
-            self.process.kill()
-            self.process.communicate()
+            self.process.end()
 
 
-def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Contestant]) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Measured]) -> list[dict[str, Any]]:
     """Measure one group: all contestants build, compile, run their rounds in turn, and end."""
-    started: list[Contestant] = []
+    started: list[Measured] = []
     try:
         for contestant in contestants:
             started.append(contestant)
@@ -105,7 +98,7 @@ def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Con
     return [_row(group, contestant, options) for contestant in contestants]
 
 
-def _running(contestants: list[Contestant]) -> list[Contestant]:
+def _running(contestants: list[Measured]) -> list[Measured]:
     return [contestant for contestant in contestants if contestant.not_measured is None]
 
 
@@ -137,20 +130,19 @@ def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str,
     return steps if steps < SEVERAL else steps // SEVERAL * SEVERAL
 
 
-def start(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> Iterator[Contestant]:
-    """Start the processes of a group: each does its imports, then waits for `Contestant.go`."""
+def start(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> Iterator[Measured]:
+    """Start the processes of a group: each does its imports, then waits for `Measured.go`."""
     steps = steps_of_a_round(options, group, rates)
     for name, backend in contestants_of(options, group):
         yield _start(options, group, name, backend, steps, folder)
 
 
-def _start(options: argparse.Namespace, group: Group, name: str, backend: str, steps: int, folder: Path) -> Contestant:
+def _start(options: argparse.Namespace, group: Group, name: str, backend: str, steps: int, folder: Path) -> Measured:
     place = Path(tempfile.mkdtemp(prefix=f"{name}-{backend}-", dir=folder))
-    log = place / "log.txt"
     python = options.lightning_python if name == "lightning" else sys.executable
     missing = missing_package(group, name, backend, python)
     if missing:
-        return Contestant(name, backend, None, log, steps, not_measured=missing)
+        return Measured(name, backend, None, steps, not_measured=missing)
     cell = asdict(group) | {
         "contestant": name,
         "backend": backend,
@@ -161,18 +153,10 @@ def _start(options: argparse.Namespace, group: Group, name: str, backend: str, s
         "folder": str(place),
         "profile": options.profile and name == "kgenre",
     }
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [python, str(_HERE / "throughput_cell.py"), json.dumps(cell)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            # An empty cache, so that every time to the first step is that of a first start.
-            env=environment_for(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")},
-            cwd=place,
-        )
-    return Contestant(name, backend, process, log, steps)
+    # An empty cache, so that every time to the first step is that of a first start.
+    environment = environment_for(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")}
+    process = Contestant(f"{name} on {backend}", "throughput_cell.py", cell, place, environment, python)
+    return Measured(name, backend, process, steps)
 
 
 def missing_package(group: Group, name: str, backend: str, python: str) -> str | None:
@@ -188,7 +172,7 @@ def missing_package(group: Group, name: str, backend: str, python: str) -> str |
     return None
 
 
-def _row(group: Group, contestant: Contestant, options: argparse.Namespace) -> dict[str, Any]:
+def _row(group: Group, contestant: Measured, options: argparse.Namespace) -> dict[str, Any]:
     steps = contestant.steps
     row = asdict(group) | {"contestant": contestant.name, "backend": contestant.backend, "steps": steps}
     row["words"] = options.words

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from table_row import table_row
+from markdown_table import table, table_row, with_interval, with_quartiles
+from networks import MODELS
+from result_file import listed, origin
 from throughput_groups import PARTS
 
+BASES = ("raw", "keras-fit", "keras-fit-padded", "lightning", "tensorflow")  # the tables have ratios to these
 SHARES = {"share_of_matrix_rate": "of matrix rate", "share_of_copy_rate": "of copy rate"}
 
 
@@ -22,10 +25,10 @@ def render(results: dict[str, Any]) -> str:
     driver = f", driver {results['driver']}" if results.get("driver") else ""
     rates = ", ".join(f"{name} {_si(value)}" for name, value in results["rates"].items())
     lines = [
-        f"{device}{driver}; {results['date']}, commit {(results['git_commit'] or 'unknown')[:12]}; "
-        + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-        + f". Rounds: {results['rounds']}. The device measured by itself: {rates or 'no'}. fp32 is TF32 where the "
-        "device has it." + (" Everybody's memory in huge pages." if results.get("huge_pages") else ""),
+        origin(results, f"{device}{driver}")
+        + f"; {listed(dict(sorted(versions.items())))}. Rounds: {results['rounds']}. "
+        f"The device measured by itself: {rates or 'no'}. fp32 is TF32 where the device has it."
+        + (" Everybody's memory in huge pages." if results.get("huge_pages") else ""),
     ]
     for part in PARTS:
         lines += ["", f"**{part.capitalize()}**", "", *_table(results["rows"], part)]
@@ -34,48 +37,60 @@ def render(results: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
-    bases = ("raw", "keras-fit", "keras-fit-padded", "lightning", "tensorflow")
-    bases = [base for base in bases if any(base in row.get(part, {}).get("ratios", {}) for row in rows)]
-    head = [
-        "network",
-        "batch",
-        "precision",
-        "data",
-        "contestant",
-        "backend",
-        "films/s",
-        "ms/step",
-    ]
+    bases = [base for base in BASES if any(base in row.get(part, {}).get("ratios", {}) for row in rows)]
     shares = [share for share in SHARES if any(share in row.get(part, {}) for row in rows)]  # a CPU has no copy share
+    head = ["network", "batch", "precision", "data", "contestant", "backend", "films/s", "ms/step"]
     head += [SHARES[share] for share in shares] + ["of roofline"] * (len(shares) == len(SHARES))
     head += [f"x {base}" for base in bases]
     head += ["input wait ms", "first step s: import + build + compile", "host GB", "device GB"]
-    lines = [table_row(head), table_row(["---"] * 6 + ["---:"] * (len(head) - 6))]
+    lines = []
     for row in rows:
-        start = [row["model"], row["batch_size"], row["precision"], row["source"], row["contestant"], row["backend"]]
+        start = [row[name] for name in ("model", "batch_size", "precision", "source", "contestant", "backend")]
         if "not_measured" in row:
-            lines.append(table_row([*start, f"not measured: {row['not_measured']}"] + [""] * (len(head) - 7)))
+            lines.append([*start, f"not measured: {row['not_measured']}"])
             continue
-        values, first = row[part], row["first_step"]
-        ratios = values.get("ratios", {})
-        waits = sorted(row["input_wait_ms_per_step"])
+        values, waits = row[part], sorted(row["input_wait_ms_per_step"])
         lines.append(
-            table_row(
-                [
-                    *start,
-                    f"{values['films_per_second']:,.0f}",
-                    "{:.3g} ({:.3g}-{:.3g})".format(values["median_ms"], *values["quartiles_ms"]),
-                    *(f"{values[name]:.1%}" if name in values else "" for name in shares),
-                    *[roofline(values)] * (len(shares) == len(SHARES)),
-                    *("{:.2f} [{:.2f}, {:.2f}]".format(*ratios[base]) if base in ratios else "" for base in bases),
-                    f"{waits[len(waits) // 2]:.2g}" if waits else "",
-                    "{import_seconds:.1f} + {build_seconds:.1f} + {compile_seconds:.1f}".format(**first),
-                    f"{row['host_bytes'] / 1e9:.1f}",
-                    f"{row['device_bytes'] / 1e9:.2f}" if row.get("device_bytes") else "",
-                ]
-            )
+            [
+                *start,
+                *_speed(values),
+                *(f"{values[name]:.1%}" if name in values else "" for name in shares),
+                *[roofline(values)] * (len(shares) == len(SHARES)),
+                *(with_interval(values.get("ratios", {}).get(base)) for base in bases),
+                f"{waits[len(waits) // 2]:.2g}" if waits else "",
+                "{import_seconds:.1f} + {build_seconds:.1f} + {compile_seconds:.1f}".format(**row["first_step"]),
+                f"{row['host_bytes'] / 1e9:.1f}",
+                f"{row['device_bytes'] / 1e9:.2f}" if row.get("device_bytes") else "",
+            ]
         )
-    return lines
+    return table(head, lines, texts=6)
+
+
+def _speed(values: dict[str, Any]) -> tuple[str, str]:
+    return f"{values['films_per_second']:,.0f}", with_quartiles(values["median_ms"], values["quartiles_ms"], ".3g")
+
+
+def summary(results: list[dict[str, Any]]) -> str:
+    """Return one table of kgenre's training steps in all results, with what limits them where it is known."""
+    found = [
+        (row, f"{each['date']}{', huge pages' * bool(each.get('huge_pages'))}")
+        for each in results
+        for row in each["rows"]
+        if row["contestant"].startswith("kgenre") and "not_measured" not in row
+    ]
+    found.sort(key=lambda one: (MODELS.index(one[0]["model"]), one[0]["batch_size"], one[0]["precision"] != "fp32"))
+    bases = [base for base in BASES if any(base in row["train"]["ratios"] for row, _ in found) and base != "tensorflow"]
+    limited = any(row.get("profile") for row, _ in found)
+    head = ["network", "batch", "precision", "data", "backend", "measured"]
+    head += ["limit", "of roofline"] * limited + ["films/s", "ms/step", *(f"x {base}" for base in bases)]
+    lines = []
+    for row, measured in found:
+        limits = [limit_of(row) if row.get("profile") else "", roofline(row["train"])] * limited
+        backend = row["backend"] + row["contestant"].removeprefix("kgenre").replace("-", ", ")
+        start = [row["model"], row["batch_size"], row["precision"], row["source"], backend, measured]
+        ratios = (with_interval(row["train"]["ratios"].get(base)) for base in bases)
+        lines.append([*start, *limits, *_speed(row["train"]), *ratios])
+    return "\n".join(table(head, lines, texts=6 + limited))
 
 
 def roofline(values: dict[str, Any]) -> str:
@@ -90,27 +105,16 @@ def _profiles(rows: list[dict[str, Any]]) -> list[str]:
     profiled = [row for row in rows if row.get("profile")]
     if not profiled:
         return []
+    head = ["network", "batch", "precision", "limit", "device busy", "kernels per step", "most of the time"]
+    rule = ["---"] * 4 + ["---:"] * 2 + ["---"]
     lines = ["", "**What limits a training step** (kgenre under JAX, ten steps traced)", ""]
-    lines += [
-        table_row(["network", "batch", "precision", "limit", "device busy", "kernels per step", "most of the time"])
-    ]
-    lines += [table_row(["---"] * 4 + ["---:"] * 2 + ["---"])]
+    lines += [table_row(head), table_row(rule)]
     for row in profiled:
         profile = row["profile"]
         kernels = ", ".join(f"{kernel['name']} {kernel['share']:.0%}" for kernel in profile["kernels"][:4])
-        lines.append(
-            table_row(
-                [
-                    row["model"],
-                    row["batch_size"],
-                    row["precision"],
-                    limit_of(row),
-                    f"{profile['busy_share']:.0%}",
-                    f"{profile['launches_per_step']:.0f}",
-                    f"`{kernels}`",
-                ]
-            )
-        )
+        busy, launches = f"{profile['busy_share']:.0%}", f"{profile['launches_per_step']:.0f}"
+        cells = [row["model"], row["batch_size"], row["precision"], limit_of(row), busy, launches, f"`{kernels}`"]
+        lines.append(table_row(cells))
     return lines
 
 

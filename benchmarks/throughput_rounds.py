@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
-from throughput_networks import OWN, POSTERS, films, overviews
+from networks import OWN, POSTERS, films, overviews
+from processes import Script
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Cell:
 class Clock:
     """Times the parts of a round (contestants call `start` and `stop`), and sends the seconds to the script."""
 
-    def __init__(self, answers: TextIO, started: float) -> None:
-        self.answers, self.started = answers, started
+    def __init__(self, script: Script, started: float) -> None:
+        self.script, self.started = script, started
         self.wait: Callable[[], Any] = lambda: None  # waits for the device
         self.input_wait: float | None = None  # seconds of waiting for batches; None: unknown
         self.parts: dict[str, float] = {}
@@ -53,26 +52,20 @@ class Clock:
         self._begun = 0.0
         self._first = True
 
-    def answer(self, **content: Any) -> None:
-        """Send a line of JSON to the script."""
-        self.answers.write(json.dumps(content) + "\n")
-        self.answers.flush()
-
     def wait_for_the_script(self) -> None:
         """Wait until the script lets this process go on; the waiting does not count."""
         begun = time.perf_counter()
-        if not sys.stdin.readline():
-            raise SystemExit("throughput.py is gone.")
+        self.script.wait()
         self.started += time.perf_counter() - begun
 
     def start(self, part: str) -> None:
         """Start timing a part, on an idle device; a new round first reports the last one and waits for the script."""
         if part == "train":
             if self._first:
-                self.answer(ready=True, built_seconds=time.perf_counter() - self.started)
+                self.script.answer(ready=True, built_seconds=time.perf_counter() - self.started)
                 self._first = False
             else:
-                self.answer(**self.parts, input_wait=self.input_wait)
+                self.script.answer(**self.parts, input_wait=self.input_wait)
             self.wait_for_the_script()
             self.parts, self.input_wait = {}, None
         self._begun = time.perf_counter()

@@ -1,26 +1,38 @@
-"""Trainer overhead in microseconds per step: kgenre, Keras ``fit``, a hand-written loop and Lightning.
+"""What does the trainer cost? Microseconds per step of kgenre, Keras ``fit``, a hand-written loop and Lightning.
+
+    python benchmarks/trainer_overhead.py --quick                                         # a minute: does it run?
+    python benchmarks/trainer_overhead.py --input arrays tf.data --output overhead.json   # 5 to 15 minutes, 2 cores
+    python benchmarks/trainer_overhead.py --render overhead.json                          # the tables again
 
 The network (16-32-4, batch 64) is so small that nearly all the time is overhead. Every contestant is a process with its
-own ``KERAS_BACKEND``. In each round every contestant trains one epoch, one after the other, so that other load on the
-machine affects all of them. See benchmarks/README.md.
+own ``KERAS_BACKEND`` (0.6 GB). In each round each of them trains one epoch while the others wait, so that other load on
+the machine affects all of them. The contestants are in trainer_overhead_contestants.py:
 
-    python benchmarks/trainer_overhead.py --quick
-    python benchmarks/trainer_overhead.py --input arrays tf.data --output overhead.json
-    python benchmarks/trainer_overhead.py --render overhead.json
+    kgenre          the Trainer's defaults: TensorBoard and CSV loggers, a checkpoint and a line of progress per epoch,
+                    as many steps per compiled call as it found to be fastest
+    kgenre-single   the same with one step per call
+    kgenre-bare     one step per call, without loggers, checkpoints and progress
+    keras-fit       ``model.fit`` with a ModelCheckpoint per epoch, otherwise its defaults
+    hand-written    the loop one would write instead: a jitted step that donates its state, or one ``tf.function``;
+                    losses fetched at the end of the epoch, nothing written
+    lightning       the defaults of Lightning's Trainer, in one thread (two gain nothing on so small a network)
+
+All have the same data in the same order, the same initial weights, and Adam with the same settings. The script computes
+every contestant's loss itself before and after, and exits with code 1 if one did not train or reached another loss.
+A time is the wall time from the first batch request of an epoch to that of the next one, divided by its steps: it
+includes the device, and what a trainer does at the end of an epoch, which weighs more if epochs are short (--steps).
+The first epoch, which compiles, and the last one are not counted. ``arrays`` are NumPy batches in a list; Keras ``fit``
+gets the two whole arrays, Lightning the batches as tensors. ``tf.data`` is a prefetched pipeline that yields the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import importlib.util
-import json
 import math
-import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,88 +41,60 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import cpu_name, environment_for, git_commit
-from overhead_contestants import BATCH_SIZE
+from machine import environment_for
+from markdown_table import table, with_interval, with_quartiles
+from processes import Contestant
 from ratio import ratio_with_interval
-from table_row import table_row
+from result_file import about, listed, origin, parser_for, print_rendered, say, write
+from trainer_overhead_contestants import BATCH_SIZE
 
 CONTESTANTS = ("kgenre", "kgenre-single", "kgenre-bare", "keras-fit", "hand-written", "lightning")
 BACKENDS = ("jax", "tensorflow", "torch")
 INPUTS = ("arrays", "tf.data")
 BASES = ("hand-written", "keras-fit", "lightning")  # the table has ratios to these
 SAME_LOSS = 0.02  # relative: data, weights and optimizer are the same, so a larger difference is an error
-_HERE = Path(__file__).resolve().parent
 
 
 @dataclass
-class Contestant:
-    """One process: what it trains with, and what was measured so far."""
+class Measured:
+    """What one contestant trains with, and what was measured so far."""
 
     name: str
     backend: str
     input: str
-    process: subprocess.Popen[str]
-    log: Path
+    process: Contestant
     seconds: list[float] = field(default_factory=list)  # per epoch; the first is the warm-up
     result: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The contestant's name, for the screen."""
-        return f"{self.name} on {self.backend}"
-
-    def answer(self) -> dict[str, Any]:
-        """Return the next line of the process.
-
-        Raises:
-            SystemExit: the process ended instead; the message contains the last lines of its log.
-        """
-        line = self.process.stdout.readline()
-        if not line:
-            log = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-            raise SystemExit(f"{self.label} ({self.input}) ended with code {self.process.wait()}:\n{log}")
-        return json.loads(line)
-
-    def go(self) -> dict[str, Any]:
-        """Let the process train one more epoch, and wait for its answer."""
-        with contextlib.suppress(BrokenPipeError):  # `answer` reports what happened to the process
-            self.process.stdin.write("go\n")
-            self.process.stdin.flush()
-        return self.answer()
 
 
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def measure(arguments: argparse.Namespace, source: str, folder: Path) -> list[Contestant]:
+def measure(arguments: argparse.Namespace, source: str, folder: Path) -> list[Measured]:
     """Run all contestants on one kind of input: a warm-up epoch each, then the rounds, then a last epoch.
 
     The last epoch is not counted: its end is also the end of the fit.
     """
     begun = time.perf_counter()
-    contestants: list[Contestant] = []
-    try:
-        for name, backend in _pairs(arguments, source):
-            contestants.append(_start(arguments, name, backend, source, folder))
-        for contestant in contestants:
-            contestant.answer()  # it is ready to train
-        for contestant in contestants:
-            contestant.seconds.append(contestant.go()["seconds"])
-            _say(f"{source}: {contestant.label}: warm-up {contestant.seconds[0]:.2f} s")
+    with contextlib.ExitStack() as running:
+        contestants = []
+        for pair in _pairs(arguments, source):
+            contestants.append(_start(arguments, *pair, source, folder))
+            running.callback(contestants[-1].process.end)
+        for one in contestants:
+            one.process.answer()  # it is ready to train
+        for one in contestants:
+            one.seconds.append(one.process.go()["seconds"])
+            say(f"{one.process.label}: warm-up {one.seconds[0]:.2f} s")
         for done in range(1, arguments.rounds + 1):
-            for contestant in contestants:
-                contestant.seconds.append(contestant.go()["seconds"])
+            for one in contestants:
+                one.seconds.append(one.process.go()["seconds"])
             if done in {1, arguments.rounds} or done % max(1, arguments.rounds // 5) == 0:
-                _say(f"{source}: round {done} of {arguments.rounds} ({time.perf_counter() - begun:.0f} s)")
-        for contestant in contestants:
-            contestant.result = contestant.go()
-            contestant.process.wait(timeout=120)
-            loss = contestant.result
-            _say(f"{source}: {contestant.label}: loss {loss['initial_loss']:.4f} -> {loss['final_loss']:.4f}")
-    finally:
-        for contestant in contestants:
-            contestant.process.kill()
-            contestant.process.communicate()
+                say(f"{source}: round {done} of {arguments.rounds} ({time.perf_counter() - begun:.0f} s)")
+        for one in contestants:
+            one.result = one.process.go()
+            one.process.process.wait(timeout=120)
+            say(f"{one.process.label}: loss {one.result['initial_loss']:.4f} -> {one.result['final_loss']:.4f}")
     return contestants
 
 
@@ -121,29 +105,18 @@ def _pairs(arguments: argparse.Namespace, source: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def _start(arguments: argparse.Namespace, name: str, backend: str, source: str, folder: Path) -> Contestant:
+def _start(arguments: argparse.Namespace, name: str, backend: str, source: str, folder: Path) -> Measured:
     place = folder / f"{name}-{backend}-{source}"
-    place.mkdir()
-    work = {
-        "contestant": name,
-        "input": source,
-        "steps": arguments.steps,
-        "epochs": arguments.rounds + 2,
-        "folder": str(place),
-    }
-    python = arguments.lightning_python if name == "lightning" else sys.executable
-    log = place / "log.txt"
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [python, str(_HERE / "overhead_contestants.py"), json.dumps(work)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment_for(backend, arguments.device),
-            cwd=place,
-        )
-    return Contestant(name, backend, source, process, log)
+    work = {"contestant": name, "input": source, "steps": arguments.steps, "epochs": arguments.rounds + 2}
+    process = Contestant(
+        f"{name} on {backend} ({source})",
+        "trainer_overhead_contestants.py",
+        work | {"folder": str(place)},
+        place,
+        environment_for(backend, arguments.device),
+        arguments.lightning_python if name == "lightning" else sys.executable,
+    )
+    return Measured(name, backend, source, process)
 
 
 # --- statistics -----------------------------------------------------------------------------------------------------
@@ -181,35 +154,32 @@ def untrained(rows: list[dict[str, Any]]) -> list[str]:
 
 def render(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    rows, versions = results["rows"], results["versions"]
+    rows = results["rows"]
     bases = [base for base in BASES if any(base in row["ratios"] for row in rows)]
+    versions = {name: version for name, version in results["versions"].items() if name != "kgenre"}
+    where = origin(results, f"{results['cpu']}, {results['cores']} cores, device {results['device']}")
     lines = [
-        f"{results['cpu']}, {results['cores']} cores, device {results['device']}; {results['date']}, commit "
-        f"{(results['git_commit'] or 'unknown')[:12]}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items() if name != "kgenre")
-        + f". Epochs of {results['steps']} steps, {results['rounds']} rounds. Microseconds per step: median "
-        "(quartiles); ratios of medians [95% interval].",
+        f"{where}; {listed(versions)}. Epochs of {results['steps']} steps, {results['rounds']} rounds. Microseconds "
+        "per step: median (quartiles); ratios of medians [95% interval].",
     ]
     for source in dict.fromkeys(row["input"] for row in rows):
         head = ["contestant", "backend", "µs per step", *(f"/ {base}" for base in bases), "final loss"]
-        lines += ["", f"Input: {source}", "", table_row(head), table_row(["---"] * 2 + ["---:"] * (len(head) - 2))]
-        for row in (row for row in rows if row["input"] == source):
-            ratios = [row["ratios"].get(base) for base in bases]
-            lines.append(
-                table_row(
-                    [
-                        row["contestant"],
-                        row["backend"],
-                        "{:.0f} ({:.0f}-{:.0f})".format(row["median"], *row["quartiles"]),
-                        *("{:.2f} [{:.2f}, {:.2f}]".format(*ratio) if ratio else "" for ratio in ratios),
-                        f"{row['final_loss']:.4f}",
-                    ]
-                )
-            )
+        cells = [
+            [
+                row["contestant"],
+                row["backend"],
+                with_quartiles(row["median"], row["quartiles"], ".0f"),
+                *(with_interval(row["ratios"].get(base)) for base in bases),
+                f"{row['final_loss']:.4f}",
+            ]
+            for row in rows
+            if row["input"] == source
+        ]
+        lines += ["", f"Input: {source}", "", *table(head, cells, texts=2)]
     return "\n".join(lines) + "\n"
 
 
-def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> dict[str, Any]:
+def _results(arguments: argparse.Namespace, contestants: list[Measured]) -> dict[str, Any]:
     rows = [
         {
             "contestant": c.name,
@@ -223,15 +193,9 @@ def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> di
         for c in contestants
     ]
     summarise(rows)
-    versions: dict[str, str] = {}
-    for contestant in contestants:
-        versions |= contestant.result["versions"]
+    versions = {name: version for c in contestants for name, version in c.result["versions"].items()}
     return {
-        "benchmark": "trainer_overhead",
-        "date": datetime.date.today().isoformat(),
         "device": arguments.device,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": dict(sorted(versions.items())),
         "steps": arguments.steps,
@@ -246,7 +210,7 @@ def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> di
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__, resumes=False)
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS[:2], help="default: jax tensorflow")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, help="default: all that can run here")
     parser.add_argument(
@@ -256,8 +220,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="steps per epoch; default 1000, with --quick 50")
     parser.add_argument("--rounds", type=int, help="measured epochs of each contestant; default 30, with --quick 3")
     parser.add_argument("--quick", action="store_true", help="few short epochs: does it run at all?")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     parser.add_argument(
         "--lightning-python", default=sys.executable, metavar="PATH", help="a Python with lightning and torch"
     )
@@ -279,27 +241,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure, print the table, write the JSON; return 1 if a contestant did not train like the others."""
     arguments = parse()
-    if arguments.render:
-        print(render(json.loads(arguments.render.read_text())), end="")
+    if print_rendered(arguments, render):
         return 0
-    contestants = []
-    commit = git_commit()  # before the run, during which the checkout may change
+    contestants, results = [], about("trainer_overhead")
     with tempfile.TemporaryDirectory(prefix="trainer_overhead-", ignore_cleanup_errors=True) as folder:
         for source in arguments.input:
             contestants += measure(arguments, source, Path(folder))
-    results = _results(arguments, contestants) | {"git_commit": commit}
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+    results |= _results(arguments, contestants)
+    write(arguments.output, results)
     print(render(results), end="")
     problems = untrained(results["rows"])
     for problem in problems:
-        _say(problem)
+        say(problem)
     return 1 if problems else 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
-"""What a run costs besides computing: decoding posters in its first epoch, input in later ones, compiling again.
+"""What does a run cost besides computing? Decoding in its first epoch, input in later ones, compiling again.
+
+    python benchmarks/whole_run.py --data.path FILMS --quick                     # a round on each backend
+    python benchmarks/whole_run.py --data.path FILMS --output whole_run.json     # ten minutes on 2 cores
+    python benchmarks/whole_run.py --render whole_run.json
 
 In each round a first start has an empty cache (of decoded posters and compiled programs), a second one the cache of the
-first. See benchmarks/README.md.
+first. The parts:
 
-    python benchmarks/whole_run.py --data.path FILMS --quick
-    python benchmarks/whole_run.py --data.path FILMS --output whole_run.json
-    python benchmarks/whole_run.py --render whole_run.json
+    import        what a command imports
+    data          everything before the first batch: reading the table, hashing and decoding posters, splitting
+    compute       the steps of an epoch on batches held in memory, in the same process, in turn with the later epochs
+    bare decode   TensorFlow's decoder on the same JPEGs, already read, at the smallest sufficient scale and without
+                  resizing, in tf.data or threads, whichever is faster
+    compile       the first step minus a later one; the first epoch counts that step like the others
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from earlier_results import earlier_results
-from machine import cpu_name, environment_for, git_commit
+from machine import cpu_name, environment_for
+from markdown_table import table, with_interval
+from processes import result_of
 from ratio import ratio_with_interval
-from table_row import table_row
+from result_file import about, earlier_results, origin, parser_for, print_rendered, say, write
 
 # Rows of the table: (title, parts of the numerator, parts of the denominator, target). Parts are summed.
 RATIOS = (
@@ -110,7 +115,7 @@ def start(work: dict[str, Any]) -> dict[str, Any]:
 
 def _bare_decode(films: Any) -> float:
     """Time TensorFlow on the same JPEGs, already in memory, at the smallest sufficient scale and without resizing."""
-    from input_pipeline import cold_contestants
+    from input_pipeline_contestants import cold_contestants
 
     paths = [Path(path) for path in films.table.poster_paths if path]
     with tempfile.TemporaryDirectory() as folder:
@@ -135,51 +140,51 @@ def measure(options: argparse.Namespace, backend: str) -> list[dict[str, float]]
             for first in (True, False):
                 work = {"path": options.path, "network": options.network, "batch_size": options.batch_size}
                 work |= {"folder": folder, "first": first}
-                command = [sys.executable, __file__, "--start", json.dumps(work)]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True)
-                if done.returncode:
-                    raise SystemExit(f"{backend}: {done.stderr[-3000:]}")
-                seconds = json.loads(done.stdout.splitlines()[-1])
+                seconds = result_of(__file__, "--start", json.dumps(work), environment=environment)
                 if first:
                     rounds.append(seconds)
                 else:
                     rounds[-1]["compile, second start"] = seconds["compile"]
                     rounds[-1]["data, second start"] = seconds["data"]
         said = ", ".join(f"{name} {value:.2f}" for name, value in rounds[-1].items())
-        print(f"{backend} {number + 1}/{options.rounds}: {said}", file=sys.stderr, flush=True)
+        say(f"{backend} {number + 1}/{options.rounds}: {said}")
     return rounds
 
 
 def render(result: dict[str, Any]) -> str:
     """Return the seconds of each part and the ratios as Markdown."""
-    names = list(dict.fromkeys(name for rounds in result["seconds"].values() for name in rounds[0]))
-    backends = list(result["seconds"])
+    found, backends = result["seconds"], list(result["seconds"])
 
-    lines = [
-        f"{result['cpu']}, {result['cores']} cores; {result['date']}, commit {(result['git_commit'] or '?')[:12]}. "
-        f"{result['network']}, batch {result['batch_size']}, {result['rounds']} rounds. Medians.",
-        "",
-        table_row(["seconds", *backends]),
-        table_row(["---", *["---:"] * len(backends)]),
+    def median(name: str, backend: str) -> str:
+        return f"{np.median([done[name] for done in found[backend]]):.2f}"
+
+    def ratio(parts: tuple[tuple[str, ...], ...], backend: str) -> str:
+        sums = [[sum(done[name] for name in names) for done in found[backend]] for names in parts]
+        return with_interval(ratio_with_interval(*sums))
+
+    names = dict.fromkeys(name for rounds in found.values() for name in rounds[0])
+    ratios = [
+        [
+            f"{what}: ({' + '.join(over)}) / ({' + '.join(under)})",
+            *(ratio((over, under), backend) for backend in backends),
+            f"<= {target}",
+        ]
+        for what, over, under, target in RATIOS
     ]
-    for name in names:
-        values = (f"{np.median([done[name] for done in result['seconds'][backend]]):.2f}" for backend in backends)
-        lines.append(table_row([name, *values]))
-    lines += ["", table_row(["ratio [95% interval]", *backends, "target"])]
-    lines.append(table_row(["---", *["---:"] * (len(backends) + 1)]))
-    for what, over, under, target in RATIOS:
-        cells = []
-        for backend in backends:
-            sums = [[sum(done[n] for n in parts) for done in result["seconds"][backend]] for parts in (over, under)]
-            cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratio_with_interval(*sums)))
-        title = f"{what}: ({' + '.join(over)}) / ({' + '.join(under)})"
-        lines.append(table_row([title, *cells, f"<= {target}"]))
+    lines = [
+        origin(result, f"{result['cpu']}, {result['cores']} cores")
+        + f". {result['network']}, batch {result['batch_size']}, {result['rounds']} rounds. Medians.",
+        "",
+        *table(["seconds", *backends], [[name, *(median(name, backend) for backend in backends)] for name in names]),
+        "",
+        *table(["ratio [95% interval]", *backends, "target"], ratios),
+    ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     """Measure, write the JSON after each backend, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = parser_for(__doc__)
     parser.add_argument("--data.path", dest="path", help="films with posters; default: the sample set")
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
     parser.add_argument("--network", default="poster_cnn_2024")
@@ -187,36 +192,20 @@ def main() -> int:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one round")
-    parser.add_argument("--output", type=Path, metavar="JSON")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the tables of an earlier run")
     parser.add_argument("--start", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.render:
-        print(render(json.loads(options.render.read_text())), end="")
+    if print_rendered(options, render):
         return 0
     if options.start:
         print(json.dumps(start(json.loads(options.start))))
         return 0
     options.rounds = 1 if options.quick else options.rounds
-    identity = {
-        "cpu": cpu_name(),
-        "network": options.network,
-        "batch_size": options.batch_size,
-        "rounds": options.rounds,
-    }
+    identity = {"cpu": cpu_name()} | {name: getattr(options, name) for name in ("network", "batch_size", "rounds")}
     seconds: dict[str, Any] = {"seconds": {}}  # of other backends too
-    result = seconds | earlier_results(options.output, identity) | identity
-    result |= {
-        "benchmark": "whole_run",
-        "date": datetime.date.today().isoformat(),
-        "git_commit": git_commit(),
-        "cores": os.cpu_count(),
-    }
+    result = seconds | earlier_results(options.output, identity) | identity | about("whole_run")
     for backend in options.backends:
         result["seconds"][backend] = measure(options, backend)
-        if options.output:
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            options.output.write_text(json.dumps(result, indent=1) + "\n")
+        write(options.output, result)
     print(render(result), end="")
     return 0
 

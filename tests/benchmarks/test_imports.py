@@ -15,7 +15,7 @@ SCRIPTS = sorted(Path(__file__).parents[2].joinpath("benchmarks").glob("*.py"))
 def test_imported_names_exist(script, benchmarks):
     own = {other.stem for other in SCRIPTS}
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or (node.module == "throughput_torch" and not find_spec("torch")):
+        if not isinstance(node, ast.ImportFrom) or (node.module == "networks_torch" and not find_spec("torch")):
             continue
         if node.module in own:
             module = benchmarks(node.module)

@@ -73,7 +73,7 @@ once = pytest.mark.skipif(BACKEND == "jax", reason="the networks are the same; J
 
 @once
 def test_flops_match_the_layers(benchmarks):
-    networks = benchmarks("throughput_networks")
+    networks = benchmarks("networks")
     assert 3 * networks.flops("poster_cnn_2024", 64) == pytest.approx(17.7e9, rel=0.01)
     for name in networks.MODELS:
         work = 0
@@ -90,7 +90,7 @@ def test_flops_match_the_layers(benchmarks):
 @once
 @pytest.mark.parametrize("name", ["overview_lstm", "overview_lstm_cudnn", "overview_lstm_pooled", "poster_resnet"])
 def test_stock_network_matches_ours(benchmarks, name):
-    networks = benchmarks("throughput_networks")
+    networks = benchmarks("networks")
     ours, stock = networks.build(name), networks.build(name, stock=True)
     assert [w.shape for w in ours.trainable_variables] == [w.shape for w in stock.trainable_variables]
     kinds = {type(layer) for layer in stock.layers}

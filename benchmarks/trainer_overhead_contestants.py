@@ -1,8 +1,7 @@
 """The contestants of `trainer_overhead.py`: each trains the same tiny network in a separate process.
 
-That script starts them and signals over standard input when an epoch may run; they answer in lines of JSON. All get
-the same data in the same order, the same initial weights and Adam with the same settings, so all must reach the same
-loss.
+All get the same data in the same order, the same initial weights and Adam with the same settings, so all must reach the
+same loss.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from machine import imported_versions
+from processes import Script
 
 FEATURES, HIDDEN, TARGETS = 16, 32, 4
 BATCH_SIZE = 64
@@ -90,24 +90,18 @@ class Gate:
     An epoch lasts from one call to the next, so everything that a trainer does at its end counts.
     """
 
-    def __init__(self, answers: TextIO) -> None:
-        self.answers = answers
+    def __init__(self, script: Script) -> None:
+        self.script = script
         self._begun: float | None = None
-
-    def answer(self, **content: Any) -> None:
-        """Send a line of JSON to the script."""
-        self.answers.write(json.dumps(content) + "\n")
-        self.answers.flush()
 
     def __call__(self, wait_for_device: Callable[[], Any]) -> None:
         """Report the last epoch's seconds; return when the script lets the next epoch run."""
         if self._begun is None:
-            self.answer(ready=True)
+            self.script.answer(ready=True)
         else:
             wait_for_device()
-            self.answer(seconds=time.perf_counter() - self._begun)
-        if not sys.stdin.readline():
-            raise SystemExit("trainer_overhead.py is gone.")
+            self.script.answer(seconds=time.perf_counter() - self._begun)
+        self.script.wait()
         self._begun = time.perf_counter()
 
 
@@ -316,10 +310,7 @@ def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
 
 def main() -> None:
     """Train once, as described by the JSON in the first argument."""
-    work = Work(**json.loads(sys.argv[1]))
-    # What libraries print goes to the log: standard output is for the answers alone.
-    gate = Gate(os.fdopen(os.dup(1), "w"))
-    os.dup2(2, 1)
+    work, script = Work(**json.loads(sys.argv[1])), Script()
     if os.environ["KERAS_BACKEND"] == "torch":
         # Two threads gain nothing on so small a network; on a busy machine they took over ten times longer.
         import torch
@@ -335,9 +326,9 @@ def main() -> None:
         "lightning": train_with_lightning,
     }[work.contestant]
     x, y = make_data(work.steps)
-    weights = train(work, gate, x, y)
+    weights = train(work, Gate(script), x, y)
     losses = {"initial_loss": loss_of(initial_weights(), x, y), "final_loss": loss_of(weights, x, y)}
-    gate.answer(**losses, versions=imported_versions())
+    script.answer(**losses, versions=imported_versions())
 
 
 if __name__ == "__main__":

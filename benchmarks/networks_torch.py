@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from throughput_networks import EMBEDDING, FILTERS, GENRES, LSTMS, UNITS, VECTOR, VOCABULARY
+from networks import EMBEDDING, FILTERS, GENRES, LSTMS, UNITS, VECTOR, VOCABULARY
 from torch import nn
 
 

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.backend_free
 
 
 def test_results_of_the_same_conditions_are_resumed(benchmarks, tmp_path):
-    earlier_results = benchmarks("earlier_results").earlier_results
+    earlier_results = benchmarks("result_file").earlier_results
     output = tmp_path / "results.json"
     assert earlier_results(None, {"device": "cpu"}) == earlier_results(output, {"device": "cpu"}) == {}
     output.write_text(json.dumps({"device": "cpu", "rows": [1]}))
@@ -19,7 +19,7 @@ def test_results_of_other_conditions_are_not_mixed(benchmarks, tmp_path, capsys)
     output = tmp_path / "results.json"
     output.write_text(json.dumps({"device": "cpu", "rows": [1]}))
     with pytest.raises(SystemExit, match="2"):
-        benchmarks("earlier_results").earlier_results(output, {"device": "gpu"})
+        benchmarks("result_file").earlier_results(output, {"device": "gpu"})
     assert "has results with device=cpu, not gpu. Set another --output." in capsys.readouterr().err
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from processes import Contestant
 
 BATCH = 64
 Seconds = tuple[float, float]
@@ -105,52 +105,18 @@ def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> 
     return found
 
 
-TORCH = """
-import json, resource, sys, time
-import numpy as np, torch
-from PIL import Image
-
-def cpu_seconds():
-    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN  # workers end with each epoch
-    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, kinds))
-
-class Posters(torch.utils.data.Dataset):
-    def __init__(self, paths, size): self.paths, self.size = paths, size
-    def __len__(self): return len(self.paths)
-    def __getitem__(self, i):
-        with Image.open(self.paths[i]) as image:
-            image = image.convert("RGB").resize(self.size[::-1], Image.BILINEAR)
-        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-
-if __name__ == "__main__":
-    asked = json.loads(sys.stdin.readline())
-    loader = torch.utils.data.DataLoader(Posters(asked["paths"], asked["size"]), batch_size=64, num_workers=2)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        begun, cpu = time.perf_counter(), cpu_seconds()
-        count = sum(len(batch) for batch in loader)
-        assert count == len(asked["paths"])
-        print(time.perf_counter() - begun, cpu_seconds() - cpu, flush=True)
-"""
-
-
 def torch_contestant(python: str, paths: list[Path], size: tuple[int, int], folder: Path) -> Callable[[], Seconds]:
     """Start a torch process; each call of the result lets it read all posters and returns its wall and CPU seconds."""
-    script = folder / "torch_loader.py"
-    script.write_text(TORCH)
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([python, str(script)], stdin=pipe, stdout=pipe, text=True)
+    named = folder / "paths.json"  # thousands of them are too long for a command line
+    named.write_text(json.dumps([str(path) for path in paths]))
+    work = {"paths": str(named), "size": size}
+    process = Contestant("torch DataLoader", "input_pipeline_torch.py", work, folder, dict(os.environ), python)
 
-    def ask(line: str) -> str:
-        process.stdin.write(line + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"{python} ended with code {process.wait()}: is torch with Pillow installed there?")
-        return answer
+    def seconds() -> Seconds:
+        took = process.go()
+        return took["wall"], took["cpu"]
 
-    ask(json.dumps({"paths": [str(path) for path in paths], "size": size}))
-    return lambda: tuple(map(float, ask("go").split()))
+    return seconds
 
 
 def link(source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 from keras import layers, ops
-from throughput_networks import EMBEDDING, FILTERS, GENRES, LSTMS, POSTERS, UNITS, VECTOR, VOCABULARY
+from networks import EMBEDDING, FILTERS, GENRES, LSTMS, POSTERS, UNITS, VECTOR, VOCABULARY
 
 
 def stock_network(name: str, dropout: bool = True) -> keras.Model:

@@ -1,7 +1,4 @@
-"""The measurements of `checkpointing.py`, each in a separate process that answers in lines of JSON.
-
-The model is the course's overview LSTM (4.3 million parameters) with Adam: 52 MB of arrays.
-"""
+"""The contestants and measurements of `checkpointing.py`, each in a separate process."""
 
 from __future__ import annotations
 
@@ -9,14 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from machine import imported_versions
-
-GENRES, WORDS, EMBEDDING = 25, 10_000, 256
+from networks import EMBEDDING, GENRES, QUIET, VOCABULARY
+from processes import Script
 
 
 def batches(count: int, size: int, length: int) -> list[dict[str, np.ndarray]]:
@@ -24,7 +21,7 @@ def batches(count: int, size: int, length: int) -> list[dict[str, np.ndarray]]:
     random = np.random.default_rng(0)
     return [
         {
-            "tokens": random.integers(2, WORDS, (size, length), dtype="int32"),
+            "tokens": random.integers(2, VOCABULARY, (size, length), dtype="int32"),
             "genres": (random.random((size, GENRES)) < 0.1).astype("float32"),
         }
         for _ in range(count)
@@ -40,7 +37,7 @@ def kgenre_module() -> Any:
 
     class Overviews(kgenre.Module):
         def __init__(self) -> None:
-            self.model = overview_lstm(GENRES, WORDS, EMBEDDING)
+            self.model = overview_lstm(GENRES, VOCABULARY, EMBEDDING)
 
         def training_step(self, batch: Any, batch_idx: Any) -> Any:
             probabilities = self.model(batch["tokens"], training=True)
@@ -56,8 +53,8 @@ def kgenre_trainer(folder: Path, callbacks: list[Any], **arguments: Any) -> Any:
     """Return a Trainer that prints nothing."""
     import kgenre
 
-    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
-    quiet["enable_checkpointing"] = any(isinstance(c, kgenre.callbacks.ModelCheckpoint) for c in callbacks)
+    saves = any(isinstance(callback, kgenre.callbacks.ModelCheckpoint) for callback in callbacks)
+    quiet = QUIET | {"enable_checkpointing": saves}
     return kgenre.Trainer(callbacks=callbacks, default_root_dir=folder, **quiet, **arguments)
 
 
@@ -112,24 +109,21 @@ def lightning_way_to_save(folder: Path) -> dict[str, Callable[[], int]]:
     """Return Lightning's ``Trainer.save_checkpoint``, which its ModelCheckpoint calls, for the network in torch."""
     import lightning
     import torch
+    from networks_torch import torch_network
 
     class Overviews(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.embedding = torch.nn.Embedding(WORDS, EMBEDDING)
-            self.first = torch.nn.LSTM(EMBEDDING, 256, batch_first=True, bidirectional=True)
-            self.second = torch.nn.LSTM(512, 128, batch_first=True, bidirectional=True)
-            self.output = torch.nn.Linear(256, GENRES)
+            self.network = torch_network("overview_lstm")
 
         def training_step(self, batch: Any, batch_idx: int) -> Any:
-            x = self.second(self.first(self.embedding(batch["tokens"]))[0])[0][:, -1]
-            return torch.nn.functional.binary_cross_entropy_with_logits(self.output(x), batch["genres"])
+            logits = self.network(batch["tokens"], lengths=None)
+            return torch.nn.functional.binary_cross_entropy_with_logits(logits, batch["genres"])
 
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.parameters(), 1e-3)
 
-    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
-    trainer = lightning.Trainer(max_steps=1, default_root_dir=folder, accelerator="cpu", **quiet)
+    trainer = lightning.Trainer(max_steps=1, default_root_dir=folder, accelerator="cpu", **QUIET)
     data = [{name: torch.from_numpy(array) for name, array in batch.items()} for batch in batches(1, 2, 4)]
     trainer.fit(Overviews(), torch.utils.data.DataLoader(data, batch_size=None))
 
@@ -144,22 +138,23 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
 
 
-def save(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the names of the ways, then save once for each name on standard input and yield its seconds and bytes."""
+def save(work: dict[str, Any], script: Script) -> None:
+    """Answer with the names of the ways, then save whenever told one of them, and answer with its seconds and bytes."""
     ways = (lightning_way_to_save if work["lightning"] else ways_to_save)(Path(work["folder"]))
-    yield {"ways": list(ways), "versions": imported_versions("safetensors")}
-    for line in sys.stdin:
+    script.answer(ways=list(ways), versions=imported_versions("safetensors"))
+    while True:
+        way = ways[script.wait()]
         os.sync()  # data that the previous save left unwritten must not slow this one
         begun = time.perf_counter()
-        size = ways[line.strip()]()
-        yield {"seconds": time.perf_counter() - begun, "bytes": size}
+        size = way()
+        script.answer(seconds=time.perf_counter() - begun, bytes=size)
 
 
 # --- what saving costs while training ---------------------------------------------------------------------------------
 
 
-def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Time epochs, each with the save before it ("none", "async" or "sync", in turn); yield the seconds by kind."""
+def train(work: dict[str, Any], script: Script) -> None:
+    """Time epochs, each with the save before it ("none", "async" or "sync", in turn); answer with their seconds."""
     from kgenre.callbacks import Callback, ModelCheckpoint
 
     arms, seconds = ("none", "async", "sync"), []
@@ -187,16 +182,15 @@ def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
     trainer = kgenre_trainer(Path(work["folder"]), callbacks, max_epochs=2 + len(arms) * work["rounds"])
     trainer.fit(kgenre_module(), batches(steps, work["batch_size"], work["length"]))
     counted = seconds[: len(arms) * work["rounds"]]
-    yield {arm: [t for name, t in counted if name == arm] for arm in arms} | {
-        "versions": imported_versions("safetensors")
-    }
+    seconds_of = {arm: [t for name, t in counted if name == arm] for arm in arms}
+    script.answer(**seconds_of, versions=imported_versions("safetensors"))
 
 
 # --- how long until the first step ------------------------------------------------------------------------------------
 
 
-def start(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the seconds from the call of ``fit`` to the end of its first step, in a new run or a resumed one."""
+def start(work: dict[str, Any], script: Script) -> None:
+    """Answer with the seconds from the call of ``fit`` to the end of its first step, in a new run or a resumed one."""
     from kgenre.callbacks import Callback
 
     found = []
@@ -216,13 +210,9 @@ def start(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
     trainer.fit(module, data, ckpt_path=path if work["resumes"] else None)
     if not path.exists():
         trainer.save_checkpoint(path)
-    yield {"seconds": found[0], "versions": imported_versions("safetensors")}
+    script.answer(seconds=found[0], versions=imported_versions("safetensors"))
 
 
 if __name__ == "__main__":
     work = json.loads(sys.argv[1])
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to the log
-    for answer in {"save": save, "train": train, "start": start}[work["measure"]](work):
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    {"save": save, "train": train, "start": start}[work["measure"]](work, Script())

@@ -6,8 +6,8 @@ import statistics
 from typing import Any
 
 import numpy as np
+from markdown_table import table, table_row, with_interval, with_quartiles
 from ratio import ratio_with_interval
-from table_row import table_row
 
 Rates = dict[str, dict[str, list[float]]]  # contestant -> clock ("wall" or "cpu") -> items per second of each round
 
@@ -39,28 +39,26 @@ def base_of(rates: Rates, base: str) -> str | None:
 def render(result: dict[str, Any]) -> str:
     """Return all results as Markdown."""
     m = result["machine"]
-    lines = [
-        f"{m['cpu']}; {m['date']}; commit {str(m['commit'])[:12]}; tensorflow {m['tensorflow']}, keras {m['keras']}, "
-        f"simplejpeg {m['simplejpeg']}. {result['posters']} posters, "
-        f"{result['rounds']} rounds. Per second: median (quartiles); ratios of medians [95 % interval].",
-        "",
-        "| what | contestant | per second | per CPU second | kgenre / it | CPU: kgenre / it |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
+    lines = []
     for section, rates in result["rates"].items():
         for name, values in rates.items():
             cells = [section, name]
             for clock in ("wall", "cpu"):
                 low, middle, high = np.percentile(values[clock], (25, 50, 75))
-                cells.append(f"{middle:,.0f} ({low:,.0f}-{high:,.0f})")
-            for clock in ("wall", "cpu"):
-                against = "kgenre" in rates and name != "kgenre"
-                ratio = ratio_of(rates, "kgenre", name, clock) if against else None
-                cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratio) if ratio else "")
-            lines.append(table_row(cells))
-    lines += ["", "| target | wanted | measured | met |", "| --- | ---: | ---: | --- |"]
-    lines += [f"| {name} | {wanted} | {got} | {'yes' if met else 'no'} |" for name, wanted, got, met in targets(result)]
-    return "\n".join(lines) + "\n"
+                cells.append(with_quartiles(middle, (low, high)))
+            if "kgenre" in rates and name != "kgenre":
+                cells += [with_interval(ratio_of(rates, "kgenre", name, clock)) for clock in ("wall", "cpu")]
+            lines.append(cells)
+    head = ["what", "contestant", "per second", "per CPU second", "kgenre / it", "CPU: kgenre / it"]
+    rule = ["---"] + ["---:"] * 2 + ["---"]
+    met = ([name, wanted, got, "yes" if met else "no"] for name, wanted, got, met in targets(result))
+    above = (
+        f"{m['cpu']}; {m['date']}; commit {str(m['commit'])[:12]}; tensorflow {m['tensorflow']}, keras {m['keras']}, "
+        f"simplejpeg {m['simplejpeg']}. {result['posters']} posters, {result['rounds']} rounds. Per second: median "
+        "(quartiles); ratios of medians [95 % interval]."
+    )
+    under = map(table_row, (["target", "wanted", "measured", "met"], rule, *met))
+    return "\n".join([above, "", *table(head, lines, texts=2), "", *under]) + "\n"
 
 
 def targets(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:

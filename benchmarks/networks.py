@@ -1,7 +1,8 @@
-"""The networks of `throughput.py`: kgenre's, the same in stock Keras, their work in FLOPs, and the films they read."""
+"""The networks that are measured, the module that trains them, their work in FLOPs, and made-up films for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -21,16 +22,19 @@ POSTERS = {"poster_cnn_2024": (64, 64), "poster_cnn_2025": (64, 64), "poster_res
 MODELS = ("poster_cnn_2024", "poster_cnn_2025", *LSTMS, "poster_resnet", "overview_lstm_pooled")
 # Sizes of the last two, kgenre's own: channels of the stem and the blocks; length of a word vector, units of the LSTM.
 FILTERS, VECTOR, UNITS = (16, 16, 32, 64, 96), 200 + GENRES, 48
+LEARNING_RATE = 1e-4
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}  # of a Trainer; fp32 is TF32 where the device has it
+QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 
 
 def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
     """Return the Keras model; ``stock``: with Keras's own layers only, as one would write it without kgenre."""
-    from throughput_stock import stock_network
+    if stock:
+        from networks_keras import stock_network
 
+        return stock_network(name, dropout)
     from kgenre import models
 
-    if stock:
-        return stock_network(name, dropout)
     if dropout:
         none = {}
     elif name == "overview_lstm_pooled":
@@ -43,6 +47,34 @@ def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
     model = models.overview_lstm(recurrent_dropout=rate if dropout else 0.0, **none)
     model.get_layer("Embedding").mask_zero = masked
     return model
+
+
+def module_of(name: str, build_model: Callable[[], Any]) -> Any:
+    """Return a kgenre.Module that trains a model of this name on the batches of `films`."""
+    import keras
+
+    import kgenre
+
+    class Network(kgenre.Module):
+        def configure_model(self) -> None:
+            self.model = build_model()
+
+        def _loss(self, batch: Any, training: bool) -> Any:
+            probabilities = self.model(scaled(name, batch["x"]), training=training)
+            return keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
+
+        def training_step(self, batch: Any, batch_idx: Any) -> Any:
+            loss = self._loss(batch, True)
+            self.log("train/loss", loss, prog_bar=True)
+            return loss
+
+        def validation_step(self, batch: Any, batch_idx: Any) -> None:
+            self.log("val/loss", self._loss(batch, False))
+
+        def configure_optimizers(self) -> Any:
+            return keras.optimizers.Adam(LEARNING_RATE)
+
+    return Network()
 
 
 def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:
@@ -106,15 +138,8 @@ def flops(name: str, batch_size: int, words: int = WORDS) -> float:
             work += (48 >> index) * (32 >> index) * (9 * a * b + 9 * b * b + a * b)
         return batch_size * 2.0 * work
     if name == "poster_cnn_2024":
-        convolutions = [
-            (32, 3, 16),
-            (32, 16, 32),
-            (32, 32, 32),
-            (16, 32, 64),
-            (16, 64, 64),
-            (8, 64, 128),
-            (8, 128, 128),
-        ]
+        blocks = [(32, 16, 32), (16, 32, 64), (8, 64, 128)]
+        convolutions = [(32, 3, 16)] + [c for side, a, b in blocks for c in ((side, a, b), (side, b, b))]
         dense = 2048 * 1024 + 1024 * 1024 + 1024 * GENRES
         skips = 0
     else:
