@@ -180,7 +180,7 @@ def main() -> int:
         losses = train(json.loads(options.train))
         print(json.dumps(losses))
         return 0
-    if print_rendered(options, render, end="\n"):
+    if print_rendered(options, render):
         return 0
     results = about("device_parity") | {
         "device": gpu_name() if options.device == "gpu" else "cpu",

@@ -8,6 +8,14 @@
 # OUT is the folder for the results (default: benchmarks/results), PYTHON the interpreter with Keras and a backend,
 # LIGHTNING the one with torch and Lightning (default: PYTHON), FILMS the films of the part `job` (default: generated
 # ones). A throughput part or `job` that is run again on the same day resumes where it stopped.
+#
+#   ways        ways to compute a step: several in a call, without kgenre's kernels, XLA flags (step_ways.py)
+#   parity      losses beside those of a CPU, and a run that moves to the GPU and back (device_parity.py)
+#   cnn_small cnn_large lstm_small lstm_large lstm_bf16 ours    films per second of all contestants, the share of the
+#               roofline, and what limits a step: the course's networks and kgenre's own (throughput.py)
+#   pipeline    the same, fed by the film pipeline; the pipeline alone
+#   torch       kgenre's torch backend beside Keras `fit` on it and Lightning
+#   job         whole jobs (whole_job.py)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-benchmarks/results}

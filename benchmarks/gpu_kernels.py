@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("ways", nargs="*", metavar="WAY", help='"NETWORK BATCH fp32|bf16 ...", as in step_ways.py')
     parser.add_argument("--all", action="store_true", help="all networks, batch sizes and precisions")
     options = parser.parse_args()
-    if print_rendered(options, render, end="\n"):
+    if print_rendered(options, render):
         return 0
     ways = ALL if options.all else options.ways
     check_ways(parser, ways)

@@ -54,6 +54,8 @@ def with_quartiles(median: float, quartiles: Sequence[float], form: str = ",.0f"
 def select_rows(text: str, pattern: str | None) -> str:
     r"""Return Markdown with only those rows of its tables in which ``pattern``, a regular expression, is found.
 
+    A table without such a row is left out.
+
     Example:
         >>> print(select_rows("Times:\n\n| n | s |\n|---|---|\n| a | 1 |\n| b | 2 |", "b"))
         Times:
@@ -64,9 +66,12 @@ def select_rows(text: str, pattern: str | None) -> str:
     """
     if pattern is None:
         return text
-    kept, place = [], 0  # in its table: the head is 1, the rule below it 2
+    kept, head, place = [], [], 0  # the place of a line in its table: the head is 1, the rule below it 2
     for line in text.splitlines(keepends=True):
         place = place + 1 if line.startswith("|") else 0
-        if place < 3 or re.search(pattern, line):
-            kept.append(line)
+        if place in (1, 2):
+            head.append(line)
+        elif place == 0 or re.search(pattern, line):
+            kept += [*(head if place else ()), line]
+            head = []
     return "".join(kept)

@@ -32,8 +32,9 @@ def parser_for(docstring: str, resumes: bool = True) -> argparse.ArgumentParser:
 
 def print_rendered(options: argparse.Namespace, render: Callable[[dict[str, Any]], str], end: str = "") -> bool:
     """Print the tables of ``--render``; return whether it was given."""
-    for path in options.render or ():
-        print(select_rows(render(json.loads(path.read_text(encoding="utf-8"))), options.rows), end=end)
+    if options.render:
+        texts = (render(json.loads(path.read_text(encoding="utf-8"))).rstrip("\n") for path in options.render)
+        print(select_rows("\n\n".join(texts), options.rows), end="\n" + end)
     return options.render is not None
 
 

@@ -183,7 +183,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.2, help="approximate length of each of five rounds")
     parser.add_argument("--no-profile", action="store_true", help="do not trace")
     options = parser.parse_args()
-    if print_rendered(options, render, end="\n"):
+    if print_rendered(options, render):
         return 0
     check_ways(parser, options.ways)
     import jax

@@ -80,17 +80,19 @@ def summary(results: list[dict[str, Any]]) -> str:
     ]
     found.sort(key=lambda one: (MODELS.index(one[0]["model"]), one[0]["batch_size"], one[0]["precision"] != "fp32"))
     bases = [base for base in BASES if any(base in row["train"]["ratios"] for row, _ in found) and base != "tensorflow"]
+    conditions = {"batch": "batch_size", "precision": "precision", "data": "source"}  # shown if they differ
+    differ = {name: key for name, key in conditions.items() if len({row[key] for row, _ in found}) > 1}
     limited = any(row.get("profile") for row, _ in found)
-    head = ["network", "batch", "precision", "data", "backend", "measured"]
-    head += ["limit", "of roofline"] * limited + ["films/s", "ms/step", *(f"x {base}" for base in bases)]
+    head = ["network", *differ, "backend", "measured", *["limit", "of roofline"] * limited]
     lines = []
     for row, measured in found:
-        limits = [limit_of(row) if row.get("profile") else "", roofline(row["train"])] * limited
         backend = row["backend"] + row["contestant"].removeprefix("kgenre").replace("-", ", ")
-        start = [row["model"], row["batch_size"], row["precision"], row["source"], backend, measured]
+        start = [row["model"], *(row[key] for key in differ.values()), backend, measured]
+        limits = [limit_of(row) if row.get("profile") else "", roofline(row["train"])] * limited
         ratios = (with_interval(row["train"]["ratios"].get(base)) for base in bases)
         lines.append([*start, *limits, *_speed(row["train"]), *ratios])
-    return "\n".join(table(head, lines, texts=6 + limited))
+    texts = len(head) - limited  # the share of the roofline is a number
+    return "\n".join(table([*head, "films/s", "ms/step", *(f"x {base}" for base in bases)], lines, texts))
 
 
 def roofline(values: dict[str, Any]) -> str:

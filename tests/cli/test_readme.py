@@ -19,6 +19,7 @@ from kgenre.models.networks import build_network
 
 ALIKE = pytest.mark.one_backend("jax")
 ROOT = Path(__file__).parents[2]
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.md"))
 FILES = [ROOT / "README.md", ROOT / "configs" / "README.md", *sorted((ROOT / "kgenre").glob("*/README.md"))]
 TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
 README = "\n".join(TEXTS.values())
@@ -133,7 +134,7 @@ def test_all_mentioned_commands_exist():
 
 
 @ALIKE
-@pytest.mark.parametrize("file", [*FILES, ROOT / "benchmarks/README.md"], ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", [*FILES, *BENCHMARKS], ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_and_anchors_exist(file):
     for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
