@@ -20,8 +20,7 @@ def render(results: dict[str, Any]) -> str:
     versions: dict[str, str] = {}
     for row in measured:
         versions |= row["versions"] or {}
-    names = sorted({row["device_name"] for row in measured if row.get("device_name")} - {"cpu"})
-    device = ", ".join(names) or f"{results['cpu']}, {results['cores']} cores"
+    device = ", ".join(_gpus(measured)) or f"{results['cpu']}, {results['cores']} cores"
     driver = f", driver {results['driver']}" if results.get("driver") else ""
     rates = ", ".join(f"{name} {_si(value)}" for name, value in results["rates"].items())
     lines = [
@@ -34,6 +33,10 @@ def render(results: dict[str, Any]) -> str:
         lines += ["", f"**{part.capitalize()}**", "", *_table(results["rows"], part)]
     lines += _profiles(measured)
     return "\n".join(lines) + "\n"
+
+
+def _gpus(rows: list[dict[str, Any]]) -> list[str]:
+    return sorted({row["device_name"] for row in rows if row.get("device_name")} - {"cpu"})
 
 
 def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
@@ -73,7 +76,7 @@ def _speed(values: dict[str, Any]) -> tuple[str, str]:
 def summary(results: list[dict[str, Any]]) -> str:
     """Return one table of kgenre's training steps in all results, with what limits them where it is known."""
     found = [
-        (row, f"{each['date']}{', huge pages' * bool(each.get('huge_pages'))}")
+        (row, ", ".join([*_gpus([row]), each["date"], *["huge pages"] * bool(each.get("huge_pages"))]))
         for each in results
         for row in each["rows"]
         if row["contestant"].startswith("kgenre") and "not_measured" not in row

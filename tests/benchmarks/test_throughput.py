@@ -121,6 +121,39 @@ def test_limit_of_a_step_follows_from_profile_and_rate(benchmarks):
     assert "memory" in limit_of(row(0.9, 0.1, 100))
 
 
+def test_the_summary_has_the_share_of_the_roofline_and_the_limit_of_kgenres_cells(benchmarks):
+    train = {"films_per_second": 5e5, "median_ms": 8.0, "quartiles_ms": [7.9, 8.1]}
+    train |= {"share_of_matrix_rate": 0.2, "share_of_copy_rate": 0.31, "ratios": {"raw": (1.2, 1.1, 1.3)}}
+    cell = {"model": "poster_cnn_2024", "batch_size": 4096, "precision": "bf16", "source": "device", "backend": "jax"}
+    profile = {"busy_share": 0.99, "launches_per_step": 178}
+    rows = [
+        cell | {"contestant": "kgenre", "device_name": "NVIDIA H200", "train": train, "profile": profile},
+        cell | {"contestant": "raw", "device_name": "NVIDIA H200", "train": train},
+        cell | {"contestant": "kgenre", "batch_size": 8192, "not_measured": "out of device memory"},
+        cell | {"contestant": "kgenre-several", "batch_size": 64, "device_name": "NVIDIA H200", "train": train},
+    ]
+    lines = benchmarks("throughput_report").summary([{"date": "2026-12-01", "rows": rows}]).splitlines()
+    cells = [[each.strip() for each in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == [
+        "network",
+        "batch",
+        "backend",
+        "measured",
+        "limit",
+        "of roofline",
+        "films/s",
+        "ms/step",
+        "x raw",
+    ]
+    limits = ["", "31.0%"], ["memory traffic and kernels below the matrix rate", "31.0%"]
+    speed = ["500,000", "8 (7.9-8.1)", "1.20 [1.10, 1.30]"]
+    where = "NVIDIA H200, 2026-12-01"
+    assert cells[2:] == [
+        ["poster_cnn_2024", "64", "jax, several", where, *limits[0], *speed],
+        ["poster_cnn_2024", "4096", "jax", where, *limits[1], *speed],
+    ]
+
+
 @pytest.mark.exhaustive
 def test_every_gpu_part_runs_on_the_cpu_if_small(tmp_path):
     environment = os.environ | {"OUT": str(tmp_path), "DEVICE": "cpu", "SMALL": "1", "PYTHON": sys.executable}
