@@ -10,43 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from machine import imported_versions
-from networks import EMBEDDING, GENRES, QUIET, VOCABULARY
+from networks import LEARNING_RATE, QUIET, build, films, module_of
 from processes import Script
 
-
-def batches(count: int, size: int, length: int) -> list[dict[str, np.ndarray]]:
-    """Return batches of random token ids (size, length) and genres (size, 25)."""
-    random = np.random.default_rng(0)
-    return [
-        {
-            "tokens": random.integers(2, VOCABULARY, (size, length), dtype="int32"),
-            "genres": (random.random((size, GENRES)) < 0.1).astype("float32"),
-        }
-        for _ in range(count)
-    ]
+MODEL = "overview_lstm"
 
 
 def kgenre_module() -> Any:
-    """Return a module with the LSTM and the course's loss."""
-    import keras
-
-    import kgenre
-    from kgenre.models import overview_lstm
-
-    class Overviews(kgenre.Module):
-        def __init__(self) -> None:
-            self.model = overview_lstm(GENRES, VOCABULARY, EMBEDDING)
-
-        def training_step(self, batch: Any, batch_idx: Any) -> Any:
-            probabilities = self.model(batch["tokens"], training=True)
-            return keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
-
-        def configure_optimizers(self) -> Any:
-            return keras.optimizers.Adam(1e-3)
-
-    return Overviews()
+    """Return a module whose network is built already, so that `start` does not time that."""
+    model = build(MODEL)
+    return module_of(MODEL, lambda: model)
 
 
 def kgenre_trainer(folder: Path, callbacks: list[Any], **arguments: Any) -> Any:
@@ -66,7 +40,8 @@ def ways_to_save(folder: Path) -> dict[str, Callable[[], int]]:
     import keras
 
     trainer, module = kgenre_trainer(folder, [], max_steps=1), kgenre_module()
-    trainer.fit(module, batches(1, 2, 4))
+    (first,) = films(MODEL, 2, 1, 4)
+    trainer.fit(module, [first])
     content = b"".join(path.read_bytes() for path in sorted(trainer.save_checkpoint(folder / "first").iterdir()))
 
     def bare() -> int:
@@ -80,9 +55,8 @@ def ways_to_save(folder: Path) -> dict[str, Callable[[], int]]:
         return _size(trainer.save_checkpoint(folder / "kgenre"))
 
     model = keras.models.clone_model(module.model)
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="binary_crossentropy")
-    first = batches(1, 2, 4)[0]
-    model.fit(first["tokens"], first["genres"], verbose=0)
+    model.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss="binary_crossentropy")
+    model.fit(first["x"], first["genres"], verbose=0)
     checkpoint = keras.callbacks.ModelCheckpoint(str(folder / "model.keras"))
     backup = keras.callbacks.BackupAndRestore(str(folder / "backup"), delete_checkpoint=False)
     for callback in (checkpoint, backup):
@@ -114,17 +88,17 @@ def lightning_way_to_save(folder: Path) -> dict[str, Callable[[], int]]:
     class Overviews(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.network = torch_network("overview_lstm")
+            self.network = torch_network(MODEL)
 
         def training_step(self, batch: Any, batch_idx: int) -> Any:
-            logits = self.network(batch["tokens"], lengths=None)
+            logits = self.network(batch["x"], lengths=None)
             return torch.nn.functional.binary_cross_entropy_with_logits(logits, batch["genres"])
 
         def configure_optimizers(self) -> Any:
-            return torch.optim.Adam(self.parameters(), 1e-3)
+            return torch.optim.Adam(self.parameters(), LEARNING_RATE)
 
     trainer = lightning.Trainer(max_steps=1, default_root_dir=folder, accelerator="cpu", **QUIET)
-    data = [{name: torch.from_numpy(array) for name, array in batch.items()} for batch in batches(1, 2, 4)]
+    data = [{name: torch.from_numpy(array) for name, array in batch.items()} for batch in films(MODEL, 2, 1, 4)]
     trainer.fit(Overviews(), torch.utils.data.DataLoader(data, batch_size=None))
 
     def save() -> int:
@@ -180,7 +154,7 @@ def train(work: dict[str, Any], script: Script) -> None:
     steps = work["steps"]
     callbacks = [Clock(), Sometimes("sync"), Sometimes("async")]
     trainer = kgenre_trainer(Path(work["folder"]), callbacks, max_epochs=2 + len(arms) * work["rounds"])
-    trainer.fit(kgenre_module(), batches(steps, work["batch_size"], work["length"]))
+    trainer.fit(kgenre_module(), films(MODEL, work["batch_size"], steps, work["length"]))
     counted = seconds[: len(arms) * work["rounds"]]
     seconds_of = {arm: [t for name, t in counted if name == arm] for arm in arms}
     script.answer(**seconds_of, versions=imported_versions("safetensors"))
@@ -203,7 +177,7 @@ def start(work: dict[str, Any], script: Script) -> None:
     folder = Path(work["folder"])
     path = folder / "checkpoint"
     trainer = kgenre_trainer(folder, [Clock()], max_epochs=2, max_steps=-1 if work["resumes"] else 1)
-    module, data = kgenre_module(), batches(2, work["batch_size"], work["length"])
+    module, data = kgenre_module(), films(MODEL, work["batch_size"], 2, work["length"])
     begun = time.perf_counter()
     if work["resumes"]:
         trainer.max_steps = 2

@@ -84,6 +84,13 @@ def tf_dataset(x: np.ndarray, y: np.ndarray) -> Any:
     return tf.data.Dataset.from_tensor_slices(batches).prefetch(2)
 
 
+def numpy_epochs(work: Work, x: np.ndarray, y: np.ndarray) -> Callable[[], Iterator[Any]]:
+    """Return a function that starts an epoch: an iterator over the batches as NumPy arrays."""
+    if work.input == "arrays":
+        return partial(iter, list_of_batches(x, y))
+    return tf_dataset(x, y).as_numpy_iterator
+
+
 class Gate:
     """Called at the start of every epoch: reports how long the last one took, then waits until the next may run.
 
@@ -197,11 +204,7 @@ def train_by_hand_in_jax(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
     # Copies: an array that a Keras variable still holds must not be donated.
     trainable = [jax.numpy.array(variable.value, copy=True) for variable in model.trainable_variables]
     slots = [jax.numpy.array(variable.value, copy=True) for variable in optimizer.variables]
-    batches = list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y)
-
-    def epoch() -> Iterator[Any]:
-        return iter(batches) if work.input == "arrays" else batches.as_numpy_iterator()
-
+    epoch = numpy_epochs(work, x, y)
     for _ in range(work.epochs):
         gate(partial(jax.block_until_ready, trainable))
         losses = []
@@ -243,11 +246,7 @@ def train_by_hand_in_torch(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray)
     model, optimizer = keras_model(), keras.optimizers.Adam(**ADAM)
     optimizer.build(model.trainable_variables)
     parameters = [variable.value for variable in model.trainable_variables]
-    batches = list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y)
-
-    def epoch() -> Iterator[Any]:
-        return iter(batches) if work.input == "arrays" else batches.as_numpy_iterator()
-
+    epoch = numpy_epochs(work, x, y)
     for _ in range(work.epochs):
         gate(lambda: [parameter.detach().cpu() for parameter in parameters])
         losses = []
