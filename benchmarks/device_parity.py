@@ -26,7 +26,7 @@ import numpy as np
 from machine import driver, environment_for, gpu_name
 from markdown_table import table_row
 from networks import PRECISIONS, QUIET, build, films, module_of
-from processes import result_of
+from processes import Failed, result_of
 from result_file import about, parser_for, print_rendered, say, write
 from throughput_device import gpu
 
@@ -92,7 +92,7 @@ def run(spec: dict[str, Any]) -> list[float] | str:
     environment = environment_for(spec["backend"], spec["device"])
     try:
         return result_of(__file__, "--train", json.dumps(spec), environment=environment)
-    except RuntimeError as error:
+    except Failed as error:
         return str(error).splitlines()[-1][:200]
 
 

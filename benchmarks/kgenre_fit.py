@@ -9,11 +9,7 @@ from processes import run_python
 
 
 def fit(*arguments: object, root: Path, name: str, environment: dict[str, str] | None = None) -> Path:
-    """Run ``kgenre fit`` and return the folder of the run.
-
-    Raises:
-        RuntimeError: it failed; the message is the end of what it said.
-    """
+    """Run ``kgenre fit`` and return the folder of the run. Raises as `run_python`."""
     place = ["--trainer.default_root_dir", root, "--trainer.name", name]
     run_python("-m", "kgenre", "fit", *arguments, *place, environment=environment)
     return root / name / "version_0"

@@ -100,16 +100,20 @@ class Script:
         return word.strip()
 
 
+class Failed(SystemExit):
+    """A program failed: the message is the end of what it said, which this script ends with unless it catches it."""
+
+
 def run_python(*arguments: object, environment: dict[str, str] | None = None) -> str:
     """Run a program to its end, such as ``"-m", "kgenre", "fit"``; return what it printed.
 
     Raises:
-        RuntimeError: it failed; the message is the end of what it said.
+        Failed: it did not end with code 0.
     """
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError((done.stderr.strip() or done.stdout.strip())[-3000:] or f"ended with code {done.returncode}")
+        raise Failed((done.stderr.strip() or done.stdout.strip())[-3000:] or f"ended with code {done.returncode}")
     return done.stdout
 
 

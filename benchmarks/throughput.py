@@ -63,7 +63,7 @@ import numpy as np
 from machine import cpu_name, environment_for
 from markdown_table import select_rows
 from networks import MODELS, OWN, POSTERS, PRECISIONS, flops
-from processes import result_of
+from processes import Failed, result_of
 from ratio import ratio_with_interval
 from result_file import about, earlier_results, parser_for, print_rendered, say, write
 from throughput_groups import GROUP, PARTS, Group, Measured, contestants_of, measure, start
@@ -86,7 +86,7 @@ def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
         try:
             script = _HERE / "device_rates.py"
             return result_of(script, options.device, environment=environment_for(backend, options.device))
-        except RuntimeError as error:
+        except Failed as error:
             say(f"device rates through {backend}: {str(error).splitlines()[-1]}")
     return {"rates": {}, "driver": None}
 

@@ -26,7 +26,7 @@ import numpy as np
 from kgenre_fit import fit, logged
 from machine import cpu_name, driver, environment_for, gpu_name
 from markdown_table import table
-from processes import run_python
+from processes import Failed, run_python
 from result_file import about, earlier_results, listed, origin, parser_for, print_rendered, say, write
 
 SECONDS, WAIT = "throughput/seconds_per_epoch", "input_wait"
@@ -40,7 +40,7 @@ def job(backend: str, config: str, options: argparse.Namespace, words: list[str]
         begun = time.perf_counter()
         try:
             run = fit(*asked, root=Path(folder), name="job", environment=environment)
-        except RuntimeError as error:
+        except Failed as error:
             return {"not_measured": str(error).splitlines()[-1][:200]}
         seconds, epochs = time.perf_counter() - begun, logged(run, "val/loss", SECONDS, WAIT)
         found, numbers, split = (

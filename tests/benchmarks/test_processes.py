@@ -41,13 +41,13 @@ def test_contestant_that_ends_is_named_with_its_log(contestant):
 
 
 def test_result_of_a_program_is_its_last_line(benchmarks):
-    result_of = benchmarks("processes").result_of
+    result_of, failed = benchmarks("processes").result_of, benchmarks("processes").Failed
     environment = os.environ | {"ANSWER": "42"}
     code = "import os; print('a greeting'); print([int(os.environ['ANSWER'])])"
     assert result_of("-c", code, environment=environment) == [42]
-    with pytest.raises(RuntimeError, match="ended with code 3"):
+    with pytest.raises(failed, match="ended with code 3"):
         result_of("-c", "import sys; sys.exit(3)")
-    with pytest.raises(RuntimeError, match=r"(?s)Traceback.*no such thing$"):
+    with pytest.raises(failed, match=r"(?s)Traceback.*no such thing$"):
         result_of("-c", "raise SystemError('no such thing')")
 
 
