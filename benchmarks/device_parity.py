@@ -28,7 +28,7 @@ from markdown_table import table_row
 from networks import PRECISIONS, QUIET, build, films, module_of
 from processes import Failed, result_of
 from result_file import about, parser_for, print_rendered, say, write
-from throughput_device import gpu
+from throughput_device import gpu_of
 
 PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
 
@@ -50,7 +50,7 @@ def train(spec: dict[str, Any]) -> list[float]:
 
     import kgenre
 
-    if spec["device"] == "gpu" and gpu(spec["backend"]) is None:
+    if spec["device"] == "gpu" and gpu_of(spec["backend"]) is None:
         raise SystemExit(f"{spec['backend']} sees no GPU here")
     keras.utils.set_random_seed(0)
     if spec["backend"] == "tensorflow":

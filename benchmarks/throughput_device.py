@@ -13,34 +13,48 @@ from typing import Any
 from throughput_rounds import Cell
 
 
-def gpu(backend: str) -> tuple[str, int] | None:
-    """Return the name of the backend's GPU and the most bytes it has held, None if it sees no GPU."""
+def gpu_of(backend: str) -> str | None:
+    """Return the name of the backend's GPU, None if it sees none."""
     if backend == "jax":
         import jax
 
-        (device, *_) = jax.devices()
-        return (device.device_kind, device.memory_stats()["peak_bytes_in_use"]) if device.platform == "gpu" else None
+        return jax.devices()[0].device_kind if jax.default_backend() == "gpu" else None
     if backend == "tensorflow":
         import tensorflow as tf
 
         found = tf.config.list_physical_devices("GPU")
-        details, memory = tf.config.experimental.get_device_details, tf.config.experimental.get_memory_info
-        return (details(found[0])["device_name"], memory("GPU:0")["peak"]) if found else None
+        return tf.config.experimental.get_device_details(found[0])["device_name"] if found else None
     import torch
 
-    return (torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def gpu_bytes(backend: str) -> int | None:
+    """Return the most bytes that the backend has held on its GPU."""
+    if backend == "jax":
+        import jax
+
+        return jax.devices()[0].memory_stats().get("peak_bytes_in_use")
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    import torch
+
+    return torch.cuda.max_memory_allocated()
 
 
 def device_facts(cell: Cell) -> dict[str, Any]:
     """Return the device's name, and the peak bytes on the host and on the device."""
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    name, peak = ("cpu", None) if cell.device == "cpu" else gpu(cell.backend) or (None, None)
+    name = "cpu" if cell.device == "cpu" else gpu_of(cell.backend)
+    peak = None if name in ("cpu", None) else gpu_bytes(cell.backend)
     return {"device_name": name, "host_bytes": host, "device_bytes": peak}
 
 
 def check_device(cell: Cell) -> None:
     """Raise NotImplementedError if the backend sees no GPU: a CPU must not be measured in place of one."""
-    if cell.device == "gpu" and cell.contestant != "input" and gpu(cell.backend) is None:
+    if cell.device == "gpu" and cell.contestant != "input" and gpu_of(cell.backend) is None:
         raise NotImplementedError(f"{cell.backend} sees no GPU here")
 
 
