@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from kgenre_fit import logged
 from quality_report import SHOWN, show
-from result_file import parser_for, write
+from result_file import parser_for, rendering, write
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # for this process, which reads films and fits baselines
 
@@ -259,8 +259,9 @@ def main() -> None:
     parser.add_argument("--out", default="quality", help="folder for all runs, and for quality.json without --output")
     options = parser.parse_args()
     if options.render:
-        rows = [row for file in options.render for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
-        show({"rows": rows}, options.plot, options.differences, options.rows)
+        with rendering(options.render) as results:
+            rows = [row for each in results for row in each["rows"]]
+            show({"rows": rows}, options.plot, options.differences, options.rows)
         return
     options.gains = [tuple(pair.split("=", 1)) for pair in options.gains]
     options.mean = [(name, parts.split("+")) for name, parts in (mean.split("=", 1) for mean in options.mean)]

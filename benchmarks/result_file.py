@@ -7,9 +7,10 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from machine import cpu_name, git_commit
 from markdown_table import select_rows
@@ -33,9 +34,37 @@ def parser_for(docstring: str, resumes: bool = True) -> argparse.ArgumentParser:
 def print_rendered(options: argparse.Namespace, render: Callable[[dict[str, Any]], str], end: str = "") -> bool:
     """Print the tables of ``--render``; return whether it was given."""
     if options.render:
-        texts = (render(json.loads(path.read_text(encoding="utf-8"))).rstrip("\n") for path in options.render)
-        print(select_rows("\n\n".join(texts), options.rows), end="\n" + end)
+        with rendering(options.render) as results:
+            texts = (render(each).rstrip("\n") for each in results)
+            print(select_rows("\n\n".join(texts), options.rows), end="\n" + end)
     return options.render is not None
+
+
+@contextmanager
+def rendering(files: Sequence[Path]) -> Iterator[list[dict[str, Any]]]:
+    """Read the results in these files and give them to the block; exit with 2 where either fails."""
+    results = list(map(_read, files))
+    try:
+        yield results
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        _refuse(f"{', '.join(map(str, files))}: no results of this benchmark ({type(error).__name__}: {error}).")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        _refuse(f"{file} cannot be read ({error.strerror}): give a file that --output has written.")
+    except ValueError as error:
+        _refuse(f"{file} is damaged ({error}): give a file that --output has written.")
+    if not isinstance(results, dict):
+        _refuse(f"{file} holds a {type(results).__name__}: give a file that --output has written.")
+    return results
+
+
+def _refuse(message: str) -> NoReturn:
+    say(message)
+    sys.exit(2)
 
 
 def about(benchmark: str) -> dict[str, Any]:
@@ -74,12 +103,10 @@ def earlier_results(output: Path | None, identity: dict[str, Any]) -> dict[str, 
     """
     if output is None or not output.exists():
         return {}
-    results: dict[str, Any] = json.loads(output.read_text())
+    results = _read(output)
     for name, value in identity.items():
         if name in results and results[name] != value:
-            said = f"{output} has results with {name}={results[name]}, not {value}. Set another --output."
-            print(said, file=sys.stderr)
-            sys.exit(2)
+            _refuse(f"{output} has results with {name}={results[name]}, not {value}. Set another --output.")
     return results
 
 

@@ -48,7 +48,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-import json
 import os
 import platform
 import signal
@@ -65,7 +64,7 @@ from markdown_table import select_rows
 from networks import MODELS, OWN, POSTERS, PRECISIONS, flops
 from processes import Failed, result_of
 from ratio import ratio_with_interval
-from result_file import about, earlier_results, parser_for, print_rendered, say, write
+from result_file import about, earlier_results, parser_for, print_rendered, rendering, say, write
 from throughput_groups import GROUP, PARTS, Group, Measured, contestants_of, measure, start
 from throughput_report import plot, render, summary
 
@@ -209,13 +208,13 @@ def main() -> int:
     if options.render:
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if piped into `head`
-        earlier = [json.loads(path.read_text()) for path in options.render]
-        if options.summary:
-            print(select_rows(summary(earlier), options.rows))
-        else:
-            print_rendered(options, render, end="\n")
-        if options.plot:
-            plot(earlier, options.plot)
+        with rendering(options.render) as earlier:
+            if options.summary:
+                print(select_rows(summary(earlier), options.rows))
+            else:
+                print_rendered(options, render, end="\n")
+            if options.plot:
+                plot(earlier, options.plot)
         return 0
     if options.huge_pages:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
