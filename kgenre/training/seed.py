@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from numbers import Integral
 
 from kgenre.lightning_arguments import explain_arguments
 
@@ -21,16 +20,16 @@ def seed_everything(seed: int) -> int:
         seed: 0 to 2**32 - 1.
 
     Raises:
-        ValueError: not a whole number, or out of range.
+        ValueError: out of range.
         BackendError: ``KERAS_BACKEND`` does not name a usable backend.
 
     Example:
         >>> seed_everything(7)
         7
     """
-    if not (isinstance(seed, Integral) and 0 <= seed <= _LARGEST):
-        raise ValueError(f"seed_everything(seed) takes a whole number from 0 to {_LARGEST}. Received: {seed!r}")
     seed = int(seed)  # a NumPy integer: TensorFlow takes Python's only
+    if not 0 <= seed <= _LARGEST:
+        raise ValueError(f"seed_everything(seed) takes a whole number from 0 to {_LARGEST}. Received: {seed}")
     from kgenre.engines import prepare_keras
     from kgenre.engines.random_state import seed_keras
 
