@@ -20,7 +20,9 @@ from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import CONVOLUTIONS, weight_penalty
 from kgenre.engines.weight_update import apply_gradients, process_gradients
+from kgenre.kernels.adam import adam_step
 from kgenre.kernels.read_at_once import read_at_once
+from kgenre.kernels.tensorflow_platform import compiled_by_xla
 
 
 class TensorFlowEngine(BaseEngine):
@@ -45,6 +47,8 @@ class TensorFlowEngine(BaseEngine):
             # Keras sums gradients over the replicas, of which there is one, through a custom gradient. TensorFlow keeps
             # each custom gradient for good, and with it the step's graph.
             optimizer._all_reduce_sum_gradients = _as_they_are
+            if type(optimizer).update_step is keras.optimizers.Adam.update_step and not optimizer.amsgrad:
+                optimizer.update_step = partial(adam_step, optimizer)
         if self.options.accumulate_grad_batches > 1:
             for variable in self._trainable:
                 if id(variable) not in self._totals:
@@ -106,7 +110,8 @@ class TensorFlowEngine(BaseEngine):
         if program is None:
             # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
             function = tf.function(partial(step, kind), jit_compile=self._jit_compile, autograph=False)
-            program = self._programs[key] = function.get_concrete_function(*arguments)
+            with compiled_by_xla(self._jit_compile):
+                program = self._programs[key] = function.get_concrete_function(*arguments)
         return program
 
     def _traced_train(self, update: bool, batch: Any) -> tuple[dict[str, Any], Any]:

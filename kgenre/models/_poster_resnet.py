@@ -9,7 +9,7 @@ from keras import layers
 
 from kgenre.engines import prepare_keras
 from kgenre.models.genre_head import GenreHead
-from kgenre.models.kernel_layers import Conv2D
+from kgenre.models.kernel_layers import BatchNormalization, Conv2D
 
 
 def poster_resnet(
@@ -68,4 +68,4 @@ def _convolution(x: keras.KerasTensor, channels: int, size: int, strides: int, n
         channels, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal",
         data_format="channels_last", name=name,
     )(x)  # fmt: skip
-    return layers.BatchNormalization(axis=-1, momentum=0.9, name=f"{name}BN")(x)
+    return BatchNormalization(axis=-1, momentum=0.9, name=f"{name}BN")(x)

@@ -11,7 +11,7 @@ from kgenre import kernels
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's layer with the same arguments; under JAX on a CPU `kernels.convolution` computes.
+    """Keras's layer with the same arguments; on a CPU `kernels.convolution` (JAX) and `add_bias` (TensorFlow) compute.
 
     Input: float (B, H, W, C). Output: (B, H', W', filters), the same values as Keras's.
 
@@ -19,6 +19,17 @@ class Conv2D(keras.layers.Conv2D):
         >>> tuple(Conv2D(8, 3)(np.ones((1, 6, 6, 3), "float32")).shape)
         (1, 4, 4, 8)
     """
+
+    def call(self, inputs: Any) -> Any:
+        """Map (B, H, W, C) to (B, H', W', filters)."""
+        if not self.use_bias or self.data_format != "channels_last":
+            return super().call(inputs)
+        outputs = self.convolution_op(inputs, self.kernel)
+        try:
+            outputs = kernels.add_bias(outputs, self.bias)
+        except NotImplementedError:
+            outputs = keras.ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolve (B, H, W, C) with (h, w, C, filters)."""
@@ -32,7 +43,7 @@ class Conv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class Dropout(keras.layers.Dropout):
-    """Keras's layer with the same arguments; under JAX the random numbers are those of `kernels.dropout`.
+    """Keras's layer with the same arguments; the random numbers are those of `kernels.dropout`.
 
     Input and output: float, of any shape.
 
@@ -70,3 +81,28 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
             return kernels.max_pooling(inputs, self.pool_size)
         except NotImplementedError:
             return super().call(inputs)
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's layer with the same arguments; under TensorFlow on a CPU `kernels.batch_normalization` computes.
+
+    Input and output: float (B, H, W, C); other shapes are left to Keras.
+
+    Example:
+        >>> BatchNormalization()(np.ones((2, 4, 4, 3), "float32"), training=True)
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise by the batch's statistics if ``training``, else by the moving ones."""
+        is_usual = self.scale and self.center and self.axis in (-1, 3) and not (self.synchronized or self.renorm)
+        if not (training and self.trainable and is_usual and mask is None and len(inputs.shape) == 4):
+            return super().call(inputs, training=training, mask=mask)
+        try:
+            pictures = keras.ops.cast(inputs, "float32")  # squares overflow in half precision
+            outputs, mean, variance = kernels.batch_normalization(pictures, self.gamma, self.beta, self.epsilon)
+        except NotImplementedError:
+            return super().call(inputs, training=training, mask=mask)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+        return keras.ops.cast(outputs, self.compute_dtype)

@@ -6,6 +6,7 @@ from kgenre.models.evidence_sum import EvidenceSum as EvidenceSum
 from kgenre.models.frequent_words import FrequentWords as FrequentWords
 from kgenre.models.fused_log_odds import FusedLogOdds as FusedLogOdds
 from kgenre.models.genre_head import GenreHead as GenreHead
+from kgenre.models.kernel_layers import BatchNormalization as BatchNormalization
 from kgenre.models.kernel_layers import Conv2D as Conv2D
 from kgenre.models.kernel_layers import Dropout as Dropout
 from kgenre.models.kernel_layers import MaxPooling2D as MaxPooling2D
