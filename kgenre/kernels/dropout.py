@@ -16,8 +16,8 @@ def dropout(inputs: Any, rate: float, seed: Any) -> Any:
     https://nullprogram.com/blog/2018/07/31/), in 12 operations that XLA fuses into the surrounding loop; good enough
     for noise, not for secrets. The result is the same on every device, however many share the batch.
 
-    TensorFlow, on a CPU and without XLA: Philox makes 32 random bits at a time, a tenth of such a step. Here they serve two elements;
-    the rate is rounded to 1/65,536. An infinite element that is dropped becomes NaN.
+    TensorFlow, on a CPU and without XLA: Philox makes 32 random bits at a time, a tenth of such a step. Here they serve
+    two elements, with the rate rounded to 1/65,536. An infinite element that is dropped becomes NaN.
 
     Args:
         inputs: float, any shape with fewer than 2**32 elements; under TensorFlow with an even last dimension.
