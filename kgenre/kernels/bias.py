@@ -27,11 +27,12 @@ def add_bias(convolved: Any, bias: Any) -> Any:
     leave_to_keras_unless("tensorflow")
     import tensorflow as tf
 
+    from kgenre.kernels.tensorflow_gradient import with_gradient
     from kgenre.kernels.tensorflow_platform import require_own_operations
 
     require_own_operations()
 
-    @tf.custom_gradient
+    @with_gradient
     def added(convolved: Any, bias: Any) -> tuple[Any, Any]:
         def gradient(of_sum: Any) -> tuple[Any, Any]:
             rows = tf.reshape(of_sum, (-1, of_sum.shape[-1]))

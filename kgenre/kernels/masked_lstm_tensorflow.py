@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from kgenre.kernels.tensorflow_gradient import with_gradient
+
 if TYPE_CHECKING:
     from kgenre.kernels.masked_lstm import Direction
 
@@ -59,7 +61,7 @@ def _project(steps_first: Any, direction: Direction, dtype: Any) -> Any:
     return tf.cast(tf.stack(gates), tf.float32) + bias
 
 
-@tf.custom_gradient
+@with_gradient
 def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) -> tuple[Any, Any]:
     """Return the states after each step, two arrays (T, B, H) in the order of the input, and the last ones (2, B, H).
 
@@ -73,9 +75,17 @@ def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) ->
     *outputs, cells_1, cells_2, activated_1, activated_2 = _forward(first, second, mask, recurrent, *factors)
 
     def gradient(*gradients: Any) -> tuple[Any, ...]:
-        kept = (*outputs[:2], cells_1, cells_2, activated_1, activated_2)
-        d_first, d_second, d_recurrent = _backward(*gradients, *kept, mask, recurrent, *factors)
-        return d_first, d_second, None, d_recurrent, *(None for _ in factors)
+        d_gates = _backward(*gradients, cells_1, cells_2, activated_1, activated_2, mask, recurrent, *factors)
+        d_gates = [tf.transpose(d_gate, (1, 0, 2, 3)) for d_gate in d_gates]  # (4, T, B, H)
+        # Here and not in what XLA compiles, whose products of large matrices take twice as long.
+        d_recurrent = []
+        for direction, states in enumerate(_shifted(tuple(outputs[:2]), _steps(mask))):
+            states, d_gate = tf.cast(states, recurrent.dtype), tf.cast(d_gates[direction], recurrent.dtype)
+            if factors:
+                d_recurrent.append(tf.einsum("gtbh,gtbk->ghk", states * factors[0][direction][:, None], d_gate))
+            else:
+                d_recurrent.append(tf.einsum("tbh,gtbk->ghk", states, d_gate))
+        return *d_gates, None, tf.stack(d_recurrent), *(None for _ in factors)
 
     return tuple(outputs), gradient
 
@@ -124,8 +134,6 @@ def _backward(
     d_states_1: Any,
     d_states_2: Any,
     d_last: Any,
-    states_1: Any,
-    states_2: Any,
     cells_1: Any,
     cells_2: Any,
     activated_1: Any,
@@ -133,11 +141,11 @@ def _backward(
     mask: Any,
     recurrent: Any,
     *factors: Any,
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, ...]:
+    """Return the gradients of the gates at each step of both directions, (T, 4, B, H)."""
     steps = _steps(mask)
     d_outputs, cells, activated = (d_states_1, d_states_2), (cells_1, cells_2), (activated_1, activated_2)
-    # State and cell before each step, "before" in the order in which the direction reads.
-    states_before, cells_before = _shifted((states_1, states_2), steps), _shifted(cells, steps)
+    cells_before = _shifted(cells, steps)
 
     def step(count: Any, d_state: Any, d_cell: Any, *d_gates: Any) -> tuple[Any, ...]:
         times = steps - 1 - count, count
@@ -167,16 +175,7 @@ def _backward(
     arrays = [_array(tf.shape(mask)[0], activated_1[0]) for _ in range(2)]
     start = (tf.constant(0), d_last, tf.zeros_like(d_last), *arrays)
     _, _, _, *arrays = tf.while_loop(lambda count, *_: count < steps, step, start)
-    d_gates = [tf.transpose(array.stack(), (1, 0, 2, 3)) for array in arrays]  # (4, T, B, H)
-    d_recurrent = []
-    for direction in range(2):
-        state_before = tf.cast(states_before[direction], recurrent.dtype)
-        through = tf.cast(d_gates[direction], recurrent.dtype)
-        if not factors:
-            d_recurrent.append(tf.einsum("tbh,gtbk->ghk", state_before, through))
-        else:
-            d_recurrent.append(tf.einsum("gtbh,gtbk->ghk", state_before * factors[0][direction][:, None], through))
-    return d_gates[0], d_gates[1], tf.stack(d_recurrent)
+    return tuple(array.stack() for array in arrays)
 
 
 def _through_weights(state: Any, recurrent: Any, factors: tuple[Any, ...]) -> Any:
@@ -201,7 +200,7 @@ def _read(pair: Pair, times: Pair, axis: int) -> Any:
 
 
 def _shifted(pair: Pair, steps: Any) -> Pair:
-    """Return the previous step's values: forward from the left, backward from the right; zero before the first step."""
+    """Return the values of the step that each direction reads before; zero before its first step."""
     zeros = tf.zeros_like(pair[0][:1])
     at_the_end = tf.range(tf.shape(pair[1])[0])[:, None, None] == steps - 1
     from_the_right = tf.where(at_the_end, 0.0, tf.concat([pair[1][1:], zeros], 0))
