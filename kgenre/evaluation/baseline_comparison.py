@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from kgenre.callbacks.callback import Callback
 from kgenre.data.film_table import FilmTable
 from kgenre.data.split import Split
 from kgenre.evaluation.baseline_predictions import predict_baselines
-from kgenre.evaluation.baselines import Top3Baseline
+from kgenre.evaluation.baselines import FrequencyBaseline, Top3Baseline
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, small_sample_warning
-from kgenre.evaluation.comparison import compare_with_baselines
+from kgenre.evaluation.comparison import compare_with_baselines, standing
 from kgenre.evaluation.curve_state import curve_state, longer_would_help
 from kgenre.evaluation.metrics import HEADLINE_METRICS, multilabel_metrics
 from kgenre.evaluation.random_order import compare_with_random_order
@@ -55,11 +56,13 @@ class BaselineComparison(Callback):
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
         self._rows: dict[str, bytes] = {}  # stage -> the rows of the films measured, as bytes
         self._curve: list[dict[str, float]] = []  # of each validation of this fit: loss, map and training loss
-        self._best: Evaluation | None = None  # the one with the lowest loss
+        # `compare_with_random_order` of the validation with the lowest loss, unless that beats the genre frequencies
+        self._best_chance: tuple[float, bool] | None = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Fit the baselines now, not during the first validation."""
-        self._curve, self._best = [], None
+        if not trainer.resumed:
+            self._curve, self._best_chance = [], None
         self._fit_baselines(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
@@ -75,23 +78,30 @@ class BaselineComparison(Callback):
         """Log how the best validation compares with the baselines, and whether the loss was still falling."""
         if not self._curve:
             return
-        metrics, evaluation = self._curve[-1], getattr(module, "evaluation", None)
+        evaluation = getattr(module, "evaluation", None)
         scores = (each.best_model_score for each in trainer.checkpoint_callbacks if each.monitor == "val/loss")
         best = next((score for score in scores if score is not None), None)
-        if best is not None:
-            metrics = next((at for at in self._curve if at.get("loss") == best), {"loss": best})
-            evaluation = self._best if len(metrics) > 1 else None
-        self._log_comparison(metrics, "val", "best validation", evaluation, falling=self._still_falling(module))
+        if best is None:
+            metrics = self._curve[-1]
+            chance = _chance(metrics, evaluation)
+        elif at_best := [at for at in self._curve if at.get("loss") == best]:
+            metrics, chance = at_best[0], self._best_chance
+        else:  # before the checkpoint of an older version, which has no curve
+            metrics, chance = {"loss": best}, None
+        falling = self._still_falling(module)
+        self._log_comparison(metrics, "val", "best validation", evaluation, chance, falling=falling)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Log the comparison after a validation outside fit; within fit, record the values for its end."""
-        own = self._own(trainer, "val")
+        own, evaluation = self._own(trainer, "val"), getattr(module, "evaluation", None)
         if trainer.stage == "validate":
-            self._log_comparison(own, "val", "validation", getattr(module, "evaluation", None))
+            self._log_comparison(own, "val", "validation", evaluation, _chance(own, evaluation))
         elif not trainer.sanity_checking:
             before = min((at["loss"] for at in self._curve if "loss" in at), default=math.inf)
             if own.get("loss", math.nan) < before:
-                self._best = getattr(module, "evaluation", None)
+                guess = self._metrics.get("val", {}).get(FrequencyBaseline.key, {}).get("loss")
+                beaten = guess is None or standing(own["loss"], guess) == "better"
+                self._best_chance = None if beaten else _chance(own, evaluation)
             self._curve.append({name: own[name] for name in ("loss", "map") if name in own})
             if "train/loss" in trainer.callback_metrics:
                 self._curve[-1]["train"] = trainer.callback_metrics["train/loss"]
@@ -100,10 +110,23 @@ class BaselineComparison(Callback):
         """Log the comparison on the test films, with its confidence interval."""
         intervals = self._log_differences(trainer, module)
         evaluation = getattr(module, "evaluation", None)
-        self._log_comparison(self._own(trainer, "test"), "test", "test", evaluation, intervals)
+        own = self._own(trainer, "test")
+        self._log_comparison(own, "test", "test", evaluation, _chance(own, evaluation), intervals)
         same = same_top(evaluation.prob, _genre_names(trainer)) if evaluation is not None and intervals else None
         if same is not None:
             _log.info("%s", same)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the validations so far: a resumed fit ends with the same line as one without interruption."""
+        # JSON has no NaN: a diverged loss is None.
+        curve = [{name: v if math.isfinite(v) else None for name, v in at.items()} for at in self._curve]
+        return {"curve": curve, "best_chance": self._best_chance}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the validations before the checkpoint."""
+        curve, chance = state.get("curve", []), state.get("best_chance")  # older states lack them
+        self._curve = [{name: math.nan if v is None else v for name, v in at.items()} for at in curve]
+        self._best_chance = None if chance is None else (chance[0], chance[1])
 
     def _still_falling(self, module: Module) -> bool | None:
         if not all("loss" in at for at in self._curve):
@@ -126,14 +149,12 @@ class BaselineComparison(Callback):
         stage: str,
         title: str,
         evaluation: Evaluation | None,
+        chance: tuple[float, bool] | None,
         differences: dict[str, tuple[float, float]] | None = None,
         falling: bool | None = None,
     ) -> None:
         baselines = {key: values for key, values in self._metrics.get(stage, {}).items() if "loss" in values}
         if baselines and "loss" in metrics:
-            chance = None
-            if evaluation is not None and "map" in metrics:
-                chance = compare_with_random_order(evaluation)
             line = compare_with_baselines(metrics, baselines, title, differences, falling, chance)
             doubt = small_sample_warning(len(evaluation.true), title.split()[-1]) if evaluation is not None else ""
             _log.info("%s", f"{line} {doubt}".rstrip())
@@ -193,6 +214,13 @@ class BaselineComparison(Callback):
                 if name == "loss":
                     of_loss[key] = low, high
         return of_loss
+
+
+def _chance(metrics: Mapping[str, float], evaluation: Evaluation | None) -> tuple[float, bool] | None:
+    """Return `compare_with_random_order`; None if the predictions are unknown or no film has a genre."""
+    if evaluation is None or math.isnan(metrics.get("map", math.nan)):
+        return None
+    return compare_with_random_order(evaluation)
 
 
 def _genre_names(trainer: Trainer) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The sentence that compares a model with the baselines: accurate in every case."""
 
+import json
 import logging
 import math
 from types import SimpleNamespace
@@ -197,3 +198,62 @@ def test_advice_after_a_fit_uses_its_curve(losses, schedule, words, caplog):
         comparison.on_fit_end(trainer, module)
     assert f"best validation loss {min(losses):.4f}: worse than" in caplog.text
     assert words in caplog.text
+
+
+class Fit:
+    """The trainer and the module of a fit, with validations of the given losses; its films are ranked at random."""
+
+    def __init__(self, resumed=False):
+        self.resumed, self.stage, self.sanity_checking, self.datamodule = resumed, "fit", False, None
+        self.hparams = SimpleNamespace(schedule="constant")
+        self.losses = []
+        rng = np.random.default_rng(0)
+        self.true, self.rows = rng.random((300, 5)) < 0.2, np.arange(300)
+
+    @property
+    def checkpoint_callbacks(self):
+        return [SimpleNamespace(monitor="val/loss", best_model_score=min(self.losses))]
+
+    def validate(self, comparison, loss, skill):
+        self.losses.append(loss)
+        prob = (np.random.default_rng(1).random(self.true.shape) + skill * self.true) / (1 + skill)
+        self.evaluation = Evaluation(self.true, prob, self.rows)
+        ranking = multilabel_metrics(self.true, prob)["map"]
+        self.callback_metrics = {"val/loss": loss, "val/map": ranking, "train/loss": 0.5 - len(self.losses) / 10}
+        comparison.on_validation_end(self, self)
+
+
+def test_a_resumed_fit_ends_with_the_same_line(caplog):
+    """The best validation, which ranks better than chance, and the rise since then were before the checkpoint."""
+    comparison, whole = BaselineComparison(), Fit()
+    comparison._metrics = {"val": {"frequency": FREQUENCY}}
+    validations = [(0.31, 0.0), (0.26, 0.3), (math.nan, 0.0), (0.29, 0.1), (0.3, 0.0)]
+    for validation in validations[:4]:
+        whole.validate(comparison, *validation)
+    saved = json.dumps(comparison.state_dict(), allow_nan=False)
+    resumed, rest = BaselineComparison(), Fit(resumed=True)
+    resumed._metrics, rest.losses = comparison._metrics, list(whole.losses)
+    resumed.load_state_dict(json.loads(saved))
+    resumed.on_fit_start(rest, rest)
+    lines = []
+    for callback, fit in ((comparison, whole), (resumed, rest)):
+        fit.losses = [loss for loss in fit.losses if not math.isnan(loss)]
+        fit.validate(callback, *validations[4])
+        with caplog.at_level(logging.INFO, "kgenre"):
+            callback.on_fit_end(fit, fit)
+        lines.append(caplog.messages[-1])
+    assert "best validation loss 0.2600: worse than" in lines[0]
+    assert "in random order): it has learned something" in lines[0]
+    assert lines[1] == lines[0]
+
+
+def test_a_fit_resumed_from_a_checkpoint_without_its_curve_says_nothing_about_another_validation(caplog):
+    comparison, fit = BaselineComparison(), Fit(resumed=True)
+    comparison.load_state_dict({})
+    comparison._metrics, fit.losses = {"val": {"frequency": FREQUENCY}}, [0.26]
+    comparison.on_fit_start(fit, fit)
+    fit.validate(comparison, 0.3, 0.3)
+    with caplog.at_level(logging.INFO, "kgenre"):
+        comparison.on_fit_end(fit, fit)
+    assert "best validation loss 0.2600: worse than" in caplog.text
+    assert "mAP" not in caplog.text
