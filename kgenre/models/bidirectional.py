@@ -68,11 +68,11 @@ class Bidirectional(keras.layers.Bidirectional):
     def _direction(self, layer: Any, sequences: Any, training: bool | None) -> Direction:
         cell = layer.cell
         input_dropout = recurrent_dropout = None
-        if training and cell.dropout:
+        if training and 0 < cell.dropout < 1:  # Keras drops nothing at a rate of 1
             input_dropout = cell.get_dropout_mask(sequences[:, 0])
             if isinstance(input_dropout, list):
                 input_dropout = ops.stack(input_dropout)
-        if training and cell.recurrent_dropout:
+        if training and 0 < cell.recurrent_dropout < 1:
             zeros = ops.zeros((ops.shape(sequences)[0], cell.units), self.compute_dtype)
             recurrent_dropout = ops.stack(cell.get_recurrent_dropout_mask(zeros))
         weights = (cell.kernel, cell.recurrent_kernel, cell.bias)

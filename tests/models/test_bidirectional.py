@@ -116,6 +116,15 @@ def test_dropout_only_in_training_and_new_each_time(words):
 
 
 @pytest.mark.usefixtures("way")
+def test_a_rate_of_1_drops_nothing_as_in_keras(words):
+    x, mask = words
+    ours, keras_own = (
+        layer(kind, (1.0, 1.0))(x, mask=mask, training=True) for kind in (Bidirectional, keras.layers.Bidirectional)
+    )
+    np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(keras_own), atol=1e-5)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("given", ["integers", "float64", "mask of integers", "mask with a third axis"])
 def test_inputs_and_masks_of_other_kinds(words, given):
     """A kernel would round integers' outputs to integers, and compute float64 in float32."""
