@@ -29,7 +29,12 @@ class InMemoryLogger(Logger):
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         if resume_step is not None:
-            self.records = [record for record in self.records if record[0] < resume_step]
+            known, self.records = self.records, []
+            for step, metrics in known:
+                if step == resume_step:
+                    metrics = {name: value for name, value in metrics.items() if name.startswith("test/")}
+                if step <= resume_step and metrics:
+                    self.records.append((step, metrics))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self.records.append((step, dict(metrics)))

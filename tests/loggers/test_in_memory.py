@@ -33,3 +33,12 @@ def test_alone_needs_no_folder_and_continues_after_resume(in_tmp_path):
     trainer.fit(BoringModule(), boring_batches(2), ckpt_path=path)
     assert logger.history("train/loss")[:4] == before
     assert [step for step, _ in logger.history("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_test_of_the_weights_that_a_fit_is_resumed_with_is_kept():
+    logger = InMemoryLogger()
+    for step in (1, 2, 3):
+        logger.log_metrics({"train/loss": 1.0, "test/loss": float(step)}, step)
+    logger.log_metrics({"val/loss": 1.0}, 2)
+    logger.open(None, resume_step=2)
+    assert logger.records == [(1, {"train/loss": 1.0, "test/loss": 1.0}), (2, {"test/loss": 2.0})]
