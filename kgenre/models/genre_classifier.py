@@ -8,13 +8,14 @@ from kgenre.callbacks import Callback
 from kgenre.evaluation import Thresholds
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
+from kgenre.models.build_network import adapt_to_films, build_network, check_network, check_shapes, posters_to_adapt_to
 from kgenre.models.classifier_choices import check_choices
 from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import frequencies, log_odds
 from kgenre.models.mixing import cutmix, mixup
-from kgenre.models.named_network import NETWORKS, stored_name
-from kgenre.models.networks import adapt_to_films, build_network, check_network, check_shapes, posters_to_adapt_to
+from kgenre.models.named_network import stored_name
+from kgenre.models.networks import NETWORKS
 from kgenre.models.optimizers import backbones, check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
 

@@ -9,23 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgenre.allowed_imports import may_import, not_allowed_message
+from kgenre.models.networks import NETWORKS
 from kgenre.training import TrainerError
 from kgenre.training.hyperparameters import is_kept
 from kgenre.users_code import described, users_lines
-
-NETWORKS = (
-    "poster_cnn_2024",
-    "poster_cnn_2025",
-    "overview_lstm",
-    "overview_lstm_pooled",
-    "overview_words",
-    "overview_lstm_words",
-    "poster_colours",
-    "poster_resnet_colours",
-    "poster_resnet",
-    "poster_overview_fusion",
-    "fused",
-)
 
 
 def network_function(name: str) -> Callable[..., Any]:
@@ -99,7 +86,7 @@ def stored_name(network: Any, arguments: Mapping[str, Any]) -> str:
         name = network
     elif hasattr(network, "layers"):
         return f"<the Keras model {network.name}>"
-    elif last in NETWORKS and home == f"kgenre.models._{last}":
+    elif last in NETWORKS and home == f"kgenre.models.networks.{last}":
         name = last
     elif home == "__main__" or getattr(sys.modules.get(home or ""), last or "", None) is not network:
         return f"<{last or type(network).__name__} of {home}>"

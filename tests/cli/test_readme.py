@@ -15,7 +15,7 @@ import kgenre
 from kgenre.cli.configuration import parse
 from kgenre.cli.fit import make_parser
 from kgenre.cli.main import COMMANDS, main
-from kgenre.models.networks import build_network
+from kgenre.models.build_network import build_network
 
 ALIKE = pytest.mark.one_backend("jax")
 ROOT = Path(__file__).parents[2]

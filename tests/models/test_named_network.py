@@ -1,6 +1,7 @@
 """A user's own networks in Python: the arguments they receive, and the names that runs store for them."""
 
 import functools
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,7 @@ import pytest
 import kgenre
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.data import FilmData
-from kgenre.models import GenreClassifier, poster_resnet
+from kgenre.models import GenreClassifier, networks, poster_resnet
 from kgenre.models.named_network import stored_name
 from kgenre.reports import examples
 from kgenre.training import TrainerError
@@ -42,6 +43,15 @@ def fitted(module, sample, folder):
     trainer.fit(module, datamodule=films)
     trainer.test(module, datamodule=films, verbose=False)
     return trainer.run_dir
+
+
+def test_every_network_is_listed_wherever_its_package_says():
+    files = {file.stem for file in Path(networks.__file__).parent.glob("*.py")} - {"__init__"}
+    shown = re.findall(
+        r"^    from kgenre\.models\.networks\.(\w+) import \1 as \1$", Path(kgenre.models.__file__).read_text(), re.M
+    )
+    assert set(networks.NETWORKS) == files == set(shown)
+    assert files <= set(dir(kgenre.models)), "an interactive shell completes them"
 
 
 def test_function_in_a_file_is_found_again(sample, tmp_path, caplog):

@@ -11,8 +11,8 @@ from kgenre.data import FilmData
 from kgenre.engines.named_variables import named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.models import GenreClassifier
+from kgenre.models.build_network import build_network
 from kgenre.models.explanations import grad_cam
-from kgenre.models.networks import build_network
 from kgenre.training import TrainerError
 
 SIZES = {"image_size": (16, 16), "vocabulary_size": 30}

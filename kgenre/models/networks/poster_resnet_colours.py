@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import keras
 
 from kgenre.engines import prepare_keras
-from kgenre.models._poster_colours import poster_colours
-from kgenre.models._poster_resnet import poster_resnet
+from kgenre.models.networks.poster_colours import poster_colours
+from kgenre.models.networks.poster_resnet import poster_resnet
 from kgenre.models.side_by_side import side_by_side
 
 

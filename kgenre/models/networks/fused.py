@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kgenre.engines import prepare_keras
-from kgenre.models.networks import build_network
+from kgenre.models.build_network import build_network
 from kgenre.models.side_by_side import side_by_side
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from kgenre.models._overview_lstm_pooled import overview_lstm_pooled
-from kgenre.models._overview_words import overview_words
+from kgenre.models.networks.overview_lstm_pooled import overview_lstm_pooled
+from kgenre.models.networks.overview_words import overview_words
 from kgenre.models.side_by_side import side_by_side
 
 

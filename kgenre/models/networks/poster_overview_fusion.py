@@ -8,10 +8,10 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
-from kgenre.models._overview_lstm_pooled import overview_features
-from kgenre.models._poster_resnet import poster_features
 from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.genre_head import GenreHead
+from kgenre.models.networks.overview_lstm_pooled import overview_features
+from kgenre.models.networks.poster_resnet import poster_features
 
 
 def poster_overview_fusion(
