@@ -38,7 +38,7 @@ class EvidenceSum(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, evidence_shape: Sequence[Any], read_shape: Any = None) -> None:
-        """Create the prior (G,), 0 until `adapt_to_films`."""
+        """Create the prior (G,), 0 until `adapt_to_films`; a bias by name, so that it does not decay to 0."""
         self.prior = self.add_weight(shape=(evidence_shape[0][-1],), initializer="zeros", name="bias")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
