@@ -78,6 +78,12 @@ def test_an_error_in_the_function_is_shown_with_its_line():
         GenreClassifier(net).prepare_for(["a"], SIZES)
 
 
+def test_arguments_that_a_network_cannot_use_are_named():
+    module = GenreClassifier("poster_resnet", {"filters": []})
+    with pytest.raises(TrainerError, match=r"poster_resnet cannot be built with filters=\[\]: list index out of range"):
+        module.prepare_for(["a"], SIZES)
+
+
 def loads_weights(genres, file, pretrained=True):
     network = keras.Sequential([poster(), layers.Flatten(), layers.Dense(genres, activation="sigmoid")])
     if pretrained:
