@@ -175,14 +175,32 @@ def test_trace_profiler_counts_each_step_of_a_call(recorded, steps_per_execution
     assert recorded(steps_per_execution, steps=40) == expected
 
 
-@several_in_a_call
-def test_trace_profiler_ignores_steps_per_execution_timing(recorded, monkeypatch):
+@pytest.fixture
+def several_win(monkeypatch):
+    """Let "auto" measure even a fit of 40 steps, and find several steps in a call faster."""
     limits = {"MIN_UPDATES": 1, "MAX_STEP_SECONDS": 1e9, "INPUT_SECONDS_PER_STEP": 1e9}
-    for name, value in limits.items():  # so that even a fit of 40 steps is measured
+    for name, value in limits.items():
         monkeypatch.setattr(f"kgenre.training.steps_per_execution.{name}", value)
-    several_win = lambda engine, one, several: (one(), several(), 9.0, 1.0)[2:]  # noqa: E731
-    monkeypatch.setattr("kgenre.training.steps_per_execution.fastest", several_win)
+    fastest = lambda engine, one, several: (one(), several(), 9.0, 1.0)[2:]  # noqa: E731
+    monkeypatch.setattr("kgenre.training.steps_per_execution.fastest", fastest)
+
+
+@several_in_a_call
+@pytest.mark.usefixtures("several_win")
+def test_trace_profiler_ignores_steps_per_execution_timing(recorded):
     assert recorded("auto", steps=40, log_every_n_steps=4) == [8, 12, True]
+
+
+@several_in_a_call
+@pytest.mark.usefixtures("several_win")
+def test_simple_profiler_ignores_steps_per_execution_timing():
+    counts = []
+    for steps_per_execution in (4, "auto"):
+        trainer = quiet_trainer(steps_per_execution=steps_per_execution, log_every_n_steps=4, profiler="simple")
+        trainer.fit(BoringModule(), boring_batches(40))
+        counts.append({action: count for action, (_, count) in trainer.profiler.durations.items()})
+    assert counts[0]["[Engine]train_steps"] == 10
+    assert counts[1] == counts[0]
 
 
 def test_trace_profiler_ends_with_a_failing_fit():
