@@ -92,6 +92,8 @@ class Tuner:
         self, model: Module, train_dataloaders: Iterable[Any] | DataModule | None, datamodule: DataModule | None
     ) -> Trainer:
         """Return a copy of the trainer that has these data, as during a fit."""
+        if datamodule is None and hasattr(train_dataloaders, "train_dataloader"):  # a DataModule, as in `Trainer.fit`
+            train_dataloaders, datamodule = None, train_dataloaders
         trainer = copy.copy(self.trainer)
         trainer.train_source, trainer.datamodule = train_dataloaders, datamodule
         provider = model if datamodule is None else datamodule

@@ -167,6 +167,12 @@ def test_search_between_fits_restores_the_fitted_state():
     assert module.trainer is trainer
 
 
+def test_a_datamodule_in_place_of_batches_is_left_as_it_was():
+    data = Sized()
+    assert Tuner(quiet_trainer()).lr_find(BoringModule(), data, num_training=20).suggestion() is not None
+    assert data.trainer is None
+
+
 def test_failed_search_restores_the_weights():
     class Fails(Adam):
         def on_train_batch_end(self, outputs, batch, batch_idx):
