@@ -148,16 +148,22 @@ def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
 
 def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.ndarray]:
     """Return the weights, and the gradients in ``sample``, else their running mean if the optimizer keeps it (Adam)."""
-    state, found = trainer.engine.state_dict(), {}
+    from keras.optimizers import Adam, Lamb, Lion, Nadam
+
+    built, state, found = trainer.engine.built, trainer.engine.state_dict(), {}
+    if sample is not None:
+        kept = [sample.prefix]
+    else:  # others' momentums, such as SGD's, are steps: scaled by the rate, and opposite to the gradients
+        keeps_mean = [isinstance(optimizer, Adam | Lamb | Lion | Nadam) for optimizer in built.optimizers]
+        kept = [f"optimizers.{i}.momentums" for i, keeps in enumerate(keeps_mean) if keeps]
     paths: Counter[str] = Counter()
-    for name, variable in trainer.engine.built.variables.items():
+    for name, variable in built.variables.items():
         path = getattr(variable, "path", name)  # with the layer's own name, as "Conv0/kernel"
         paths[path] += 1
         title = f"{path} ({paths[path]})" if paths[path] > 1 else path  # an ensemble's networks have the same layers
         found[f"weights/{title}"] = state[name]
-        mean = [key for key in state if key.endswith(f".momentums.{name}")]
-        kept = mean if sample is None else [f"{sample.prefix}.{name}"]
-        found |= {f"gradients/{title}": state[key] for key in kept if key in state}  # untrained weights have none
+        keys = [f"{prefix}.{name}" for prefix in kept]
+        found |= {f"gradients/{title}": state[key] for key in keys if key in state}  # untrained weights have none
     return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
 
 

@@ -128,6 +128,30 @@ def test_other_modules_get_the_views_they_have_data_for(tmp_path):
     assert "co-occurrence" not in tags
 
 
+def test_the_mean_of_gradients_is_shown_if_the_optimizer_keeps_it(tmp_path):
+    """SGD's momentum is no mean of gradients, but a step against them."""
+    batches, shown = [{"x": np.ones((2, 2), "float32")}], []  # a gradient of 2
+    for optimizer in (keras.optimizers.SGD(0.1, momentum=0.9), keras.optimizers.Adam(0.1, beta_1=0.75)):
+        module = Scored()
+        module.configure_optimizers = lambda optimizer=optimizer: optimizer
+        trainer = kgenre.Trainer(
+            max_epochs=1,
+            callbacks=[TensorBoardViews()],
+            default_root_dir=str(tmp_path),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, batches, batches)
+        events = events_of(trainer)
+        tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("gradients/")]
+        shown.append([make_ndarray(events.Tensors(tag)[0].tensor_proto) for tag in tags])
+    of_sgd, [of_adam] = shown
+    assert of_sgd == []
+    low, high = of_adam[0, 0], of_adam[-1, 1]
+    assert low <= 0.25 * 2 <= high
+    assert high - low < 1e-3
+
+
 def test_networks_with_the_same_layers_are_told_apart(data, tmp_path):
     trainer = kgenre.Trainer(
         max_epochs=1,
