@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from kgenre.callbacks import Callback
@@ -89,10 +90,10 @@ class GenreClassifier(ExactEvaluation):
     ) -> None:
         self.save_hyperparameters()
         self.hparams.network = stored_name(network, network_args or {})
-        if learning_rate <= 0:
-            raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
-        if min(mixup, cutmix) < 0:
-            raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
+        if not 0 < learning_rate < math.inf:
+            raise TrainerError(f"learning_rate must be finite and above 0. Received: {learning_rate}")
+        if not (0 <= mixup < math.inf and 0 <= cutmix < math.inf):
+            raise TrainerError(f"mixup and cutmix must be finite and at least 0. Received: {mixup}, {cutmix}")
         check_choices(optimizer=optimizer, schedule=schedule, loss=loss)
         for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
             if not 0 <= value < 1:

@@ -346,6 +346,11 @@ def test_losses(loss):
         ({"schedule": "linear"}, "schedule must be one of constant, cosine. Received: 'linear'"),
         ({"label_smoothing": 1.5}, "label_smoothing must be at least 0 and below 1. Received: 1.5"),
         ({"warmup": -1}, "warmup must be"),
+        ({"learning_rate": 0.0}, "learning_rate must be finite and above 0. Received: 0.0"),
+        ({"learning_rate": math.nan}, "learning_rate must be finite and above 0. Received: nan"),
+        ({"learning_rate": math.inf}, "Received: inf"),
+        ({"mixup": -0.1}, "mixup and cutmix must be finite and at least 0. Received: -0.1, 0.0"),
+        ({"cutmix": math.nan}, "Received: 0.0, nan"),
     ],
 )
 def test_wrong_arguments(argument, message):
