@@ -112,6 +112,16 @@ class Results:
         for entry, value in self._of_batch_hooks["train" if stage == "train" else "evaluation"]:
             self._put(entry, value, entry.logger)
 
+    def training_epoch_so_far(self, engine: Engine) -> dict[str, float]:
+        """Fetch what the values logged ``on_epoch`` in training steps amount to so far, in a transfer or two."""
+        values, metrics = engine.epoch_logs("train"), engine.built.metrics["train"]
+        entries = [entry for entry in engine.built.entries["train"] if entry.on_epoch and entry.name in values]
+        if metrics:
+            engine.sync()
+        return {entry.fork_of or entry.name: values[entry.name] for entry in entries} | {
+            entry.name: _number(entry.name, metric) for entry, metric in metrics.items()
+        }
+
     # --- values of hooks, from the host --------------------------------------------------------------------------
 
     def log(self, name: str, value: Any, prog_bar: bool = False, logger: bool = True) -> None:

@@ -140,6 +140,45 @@ def test_logs_are_found_under_both_names():
     assert seen == [(loss, loss, True, None, len({name.removeprefix("train/") for name in metrics}))]
 
 
+def test_logs_in_training_are_the_epochs_means_so_far_as_in_keras_fit():
+    class Both(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.mae = keras.metrics.MeanAbsoluteError()
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch)
+            self.mae.update_state(batch["y"], self.model(batch["x"]))
+            self.log("train/mae", self.mae)
+            self.log("train/loss", loss, on_step=True, on_epoch=True)
+            return loss
+
+    class Notes(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.seen, self.of_steps = [], []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen.append([logs["loss"], logs["mae"]])
+            self.of_steps.append(logs.get("loss_step"))
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen.append([logs["loss"], logs["mae"]])
+
+        def on_train_end(self, logs=None):
+            self.seen.append([logs["loss"], logs["mae"]])
+
+    module, ours, theirs = Both(), Notes(), Notes()
+    model = keras_model(module)
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse", metrics=["mae"])
+    quiet_trainer(max_epochs=2, callbacks=KerasCallback(ours)).fit(module, boring_batches(3), boring_batches(1))
+    x, y = arrays(3)
+    model.fit(x, y, epochs=2, batch_size=8, shuffle=False, verbose=0, callbacks=[theirs])
+    assert len(theirs.seen) == 2 * (3 + 1) + 1
+    np.testing.assert_allclose(ours.seen, theirs.seen, rtol=1e-5)
+    assert np.mean(ours.of_steps[:3]) == pytest.approx(ours.seen[3][0]), "each step's under its own name"
+
+
 def test_batch_hook_can_read_and_change_the_newest_weights():
     class Halves(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
