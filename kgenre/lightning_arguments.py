@@ -113,9 +113,20 @@ REPLACEMENTS: dict[str, dict[str, str]] = {
     },
 }
 
+# What the last choice of an argument means, where Lightning has others.
+MEANINGS = {
+    "Trainer.accelerator": "CUDA, or MPS under torch",
+    "Trainer.strategy": "several devices in one process, JAX only; devices=2, say",
+}
+
 
 class ArgumentError(ShortTraceback, TypeError, ValueError):
     """An argument does not exist, or takes another type or choice; the message says what to write instead."""
+
+
+def meaning_of(argument: str) -> str:
+    """Return what the last choice of an argument such as "Trainer.strategy" means, in brackets, or nothing."""
+    return f" ({MEANINGS[argument]})" if argument in MEANINGS else ""
 
 
 def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
@@ -159,7 +170,8 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
             if takes := wrong_argument(function, name, value):
                 # The user may have named a class that has its arguments from a base.
                 what = type(args[0]).__name__ if function.__name__ == "__init__" else called
-                raise ArgumentError(f"{what}({name}=...) takes {takes}. Received: {value!r}")
+                meaning = meaning_of(f"{called}.{name}")
+                raise ArgumentError(f"{what}({name}=...) takes {takes}{meaning}. Received: {value!r}")
         return function(*args, **kwargs)
 
     return explained

@@ -12,7 +12,7 @@ from typing import Any
 
 from kgenre.allowed_imports import not_allowed_message
 from kgenre.cli.other_names import option_for_alias
-from kgenre.lightning_arguments import REPLACEMENTS
+from kgenre.lightning_arguments import REPLACEMENTS, meaning_of
 
 # Lines that the parser adds for each alternative of a union type.
 _NOISE = (
@@ -168,7 +168,8 @@ def _wrong_type(name: str, message: str) -> str:
     if not received and (given := _GIVEN.search(message)):
         received = next(filter(None, given.groups()), "")
     received = _BELOW.sub(r"{\1: \2}", received.strip())
-    return f"{name} takes {' or '.join(dict.fromkeys(_kinds(message)))}. Received: {received}"
+    meaning = meaning_of(name.replace("trainer.", "Trainer."))
+    return f"{name} takes {' or '.join(dict.fromkeys(_kinds(message)))}{meaning}. Received: {received}"
 
 
 def _kinds(message: str) -> list[str]:

@@ -48,6 +48,11 @@ def fails(capsys):
         ),
         (["fit", "--trainer.max_epochs", "1.5"], 2, ["--trainer.max_epochs takes a whole number. Received: 1.5"]),
         (["fit", "--trainer.max_steps.x", "3"], 2, ["--trainer.max_steps takes a whole number. Received: {x: '3'}"]),
+        (
+            ["fit", "--trainer.accelerator", "mps"],
+            2,
+            ["--trainer.accelerator takes 'auto' or 'cpu' or 'gpu' (CUDA, or MPS under torch). Received: mps"],
+        ),
         (["fit", "--trainer", "{max_epochs: many}"], 2, ["--trainer.max_epochs takes a whole number. Received: many"]),
         (["fit", "--trainer.enable_progress_bar", "yess"], 2, ["true or false", "yess"]),
         (["fit", "--trainer.gradient_clip_algorithm", "l2"], 2, ["'norm' or 'value'", "l2"]),

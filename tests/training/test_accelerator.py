@@ -17,8 +17,8 @@ BACKEND = keras.backend.backend()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"accelerator": "tpu"}, r"accelerator=...\) takes 'auto' or 'cpu' or 'gpu'. Received: 'tpu'"),
-        ({"strategy": "ddp"}, r"strategy=...\) takes 'auto' or 'single' or .*Received: 'ddp'"),
+        ({"accelerator": "tpu"}, r"takes 'auto' or 'cpu' or 'gpu' \(CUDA, or MPS under torch\). Received: 'tpu'"),
+        ({"strategy": "ddp"}, r"or 'data_parallel' \(several devices in one process, JAX only; .*\). Received: 'ddp'"),
         ({"devices": 0}, "devices must be 'auto', a number"),
         ({"devices": []}, r"devices must be 'auto', a number .* Received: \[\]"),
         ({"devices": [1, 1]}, r"Received: \[1, 1\]"),
