@@ -24,7 +24,8 @@ _TYPES: dict[Any, tuple[tuple[Any, ...], str]] = {
 def wrong_argument(function: Callable[..., Any], name: str, value: Any) -> str | None:
     """Return what an argument takes, such as "a whole number or None", if this value is something else.
 
-    Only annotations that consist of the types above and of literals are checked; None for all others.
+    Only annotations that consist of the types above and of literals are checked, where all of the function's can be
+    read; None for all others.
     """
     types, literals, words = _arguments(function).get(name, ((object,), (), ""))
     return None if isinstance(value, types) or (isinstance(value, str) and value in literals) else words
@@ -34,7 +35,11 @@ def wrong_argument(function: Callable[..., Any], name: str, value: Any) -> str |
 def _arguments(function: Callable[..., Any]) -> dict[str, tuple[tuple[Any, ...], tuple[Any, ...], str]]:
     """What each argument takes, by name: types, literals, and both in words; without those that are not checked."""
     found = {}
-    for name, annotation in get_type_hints(function).items():
+    try:
+        hints = get_type_hints(function)
+    except NameError:  # of a package that is imported for type checkers only
+        return {}
+    for name, annotation in hints.items():
         union = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
         literals = tuple(literal for kind in union if get_origin(kind) is Literal for literal in get_args(kind))
         kinds = [kind for kind in union if get_origin(kind) is not Literal and not (kind is int and float in union)]

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import ParamSpec, TypeVar
 
 from kgenre.argument_types import wrong_argument
@@ -90,11 +91,21 @@ REPLACEMENTS: dict[str, dict[str, str]] = {
         "prefix": _PREFIX,
         "flush_logs_every_n_steps": "rows are written every Trainer(log_every_n_steps=...)",
     },
+    **{
+        f"{logger}.log_image": dict.fromkeys(
+            ("key", "images", "caption"), "write log_image(name, image, step) for each picture"
+        )
+        for logger in ("Logger", "TensorBoardLogger", "WandbLogger", "MLFlowLogger")
+    },
+    **{
+        f"{logger}.log_hyperparams": {"metrics": "write logger.log_metrics(metrics, step), or self.log in the module"}
+        for logger in ("Logger", "TensorBoardLogger", "WandbLogger", "MLFlowLogger", "InMemoryLogger")
+    },
     "TensorBoardLogger": {
         "version": _NUMBERED,
         "sub_dir": "write it into the name, name='kfold/fold_0'",
         "prefix": _PREFIX,
-        "log_graph": "GenreClassifier's graph is always written; in a hook, call logger.log_graph(nodes)",
+        "log_graph": "GenreClassifier's graph is always written; in a hook, call logger.log_graph(self.model)",
         "default_hp_metric": "the tab HParams has the final metrics: leave it out",
     },
     "WandbLogger": {
@@ -159,7 +170,8 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def explained(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
+        # Lightning's further arguments may be given without their names: they are listed in its order.
+        for name in chain(islice(replacements, max(len(args) - len(parameters), 0)), kwargs):
             if name in parameters:
                 continue
             if name in replacements:

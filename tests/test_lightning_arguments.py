@@ -36,6 +36,25 @@ def test_subclasses_explain_too():
         loggers.CSVLogger("runs", version=3)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: loggers.TensorBoardLogger("runs", "kfold", "fold_0"), "TensorBoardLogger has no argument 'version'"),
+        (lambda: loggers.CSVLogger("runs").log_hyperparams({}, {"hp/loss": 0}), "log_hyperparams has no argument 'met"),
+        (lambda: callbacks.Timer("00:01:00:00", "step", True), "Timer has no argument 'verbose'"),
+        (lambda: kgenre.seed_everything(1, True), "seed_everything has no argument 'workers'"),
+    ],
+)
+def test_arguments_without_names_are_explained(call, message):
+    with pytest.raises(ArgumentError, match=message):
+        call()
+
+
+def test_surplus_arguments_that_lightning_does_not_have_either():
+    with pytest.raises(TypeError, match=r"takes from 1 to 2 positional arguments but 3 were given"):
+        callbacks.ProgressBar(1, 2)
+
+
 def test_a_similar_argument_is_named():
     with pytest.raises(ArgumentError, match=r"Trainer has no argument 'max_epoch'\. Did you mean 'max_epochs'\?"):
         kgenre.Trainer(max_epoch=3)

@@ -135,7 +135,7 @@ TABLE = [
     Row(MODULE, "load_from_checkpoint, strict or not", "M", ("Module.load_from_checkpoint", "Module.load_from_checkpoint(strict)"), of(resume, "load_from_checkpoint", "load_from_checkpoint_of_another_model", "load_from_checkpoint_of_another_model_without_strict")),
     Row(MODULE, "optimizers(), device, parameters() and other names of Lightning: errors that name the replacement", "S", (), of("training/module", "lightning_names_suggest_a_replacement")),
     Row(MODULE, "freeze, unfreeze", "M", ("Module.freeze", "Module.unfreeze"), of("training/module", "freeze_and_unfreeze") + of(steps, "freeze_and_unfreeze_in_a_fit") + of(engine, "freezing_keeps_the_optimizer_state")),
-    Row(MODULE, "current_epoch, global_step, trainer, logger", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger"), of("training/module", "module_without_a_trainer")),
+    Row(MODULE, "current_epoch, global_step, trainer, logger(s)", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger", "Module.loggers"), of("training/module", "module_without_a_trainer")),
     Row(MODULE, "all on_* hooks, in Lightning's order", "M", HOOKS, of(hooks, "fit_with_sanity_check_and_validation", "validation_inside_an_epoch", "evaluation", "hooks_after_an_exception", "hooks_get_lightnings_arguments", "unsupported_lightning_hooks_are_rejected")),
     Row(MODULE, "on_save_checkpoint, on_load_checkpoint", "M", ("Module.on_save_checkpoint", "Module.on_load_checkpoint"), of(hooks, "saving_and_resuming")),
     # --- DataModule

@@ -76,7 +76,7 @@ class TensorBoardViews(Callback):
         for logger in _loggers(trainer):
             logger.log_layout(_LAYOUT)
             if model is not None:
-                logger.log_graph(_nodes(model))
+                logger.log_graph(model)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Write the views at every n-th validation."""
@@ -165,17 +165,6 @@ def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.nd
         keys = [f"{prefix}.{name}" for prefix in kept]
         found |= {f"gradients/{title}": state[key] for key in keys if key in state}  # untrained weights have none
     return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
-
-
-def _nodes(model: Any) -> list[tuple[str, str, list[str]]]:
-    """Return each operation of a functional Keras model: its name, its class, and the names of those it reads from."""
-    nodes = []
-    for operation in getattr(model, "operations", model.layers):
-        parents = []
-        for node in operation._inbound_nodes:
-            parents += [parent.operation.name for parent in node.parent_nodes if parent.operation is not None]
-        nodes.append((operation.name, type(operation).__name__, list(dict.fromkeys(parents))))
-    return nodes
 
 
 def _loggers(trainer: Trainer) -> list[TensorBoardLogger]:

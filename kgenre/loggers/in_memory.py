@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers.logger import Logger
 
 
@@ -39,6 +40,7 @@ class InMemoryLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self.records.append((step, dict(metrics)))
 
+    @explain_arguments
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         self.hyperparams |= params
 

@@ -20,6 +20,12 @@ _REPLACEMENTS = {
     "root_dir": "write trainer.experiment_dir",
     "version": "runs are numbered, and trainer.run_dir.name is such as 'version_0'",
     "experiment": "call log_metrics, log_text or log_image of the logger itself",
+    "save": "values are written at once: leave it out",
+    "watch": "write configure_gradients(self, gradients) in the module to log them",
+    **dict.fromkeys(
+        ("log_table", "log_audio", "log_video", "use_artifact", "download_artifact"),
+        "use that of Weights & Biases itself, logger.experiment",
+    ),
 }
 
 
@@ -83,12 +89,14 @@ class Logger:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Write scalars."""
 
+    @explain_arguments
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         """Write the run's configuration."""
 
     def log_text(self, name: str, text: str, step: int) -> None:
         """Write a text (Markdown)."""
 
+    @explain_arguments
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         """Write a picture, if the logger supports pictures.
 

@@ -121,6 +121,7 @@ class MLFlowLogger(ServiceLogger):
         for some in _parts(entities, _MOST_METRICS):
             self._send("log_batch", metrics=some)
 
+    @explain_arguments
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
@@ -134,6 +135,7 @@ class MLFlowLogger(ServiceLogger):
     def log_text(self, name: str, text: str, step: int) -> None:
         self._send("log_text", text, f"{in_file_name(_allowed(name))}/step={step:06d}.md")
 
+    @explain_arguments
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from PIL import Image
 

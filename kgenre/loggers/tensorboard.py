@@ -19,6 +19,7 @@ from kgenre.loggers.logger import Logger
 from kgenre.loggers.picture import png_of
 
 if TYPE_CHECKING:
+    import keras
     import numpy as np
 
 _STAGES = ("train", "val", "test")
@@ -91,6 +92,7 @@ class TensorBoardLogger(Logger):
 
         self._write_view({name: ([text.encode()], metadata.create_summary_metadata("", ""))}, step)
 
+    @explain_arguments
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         """Write them as a text, and as a row of the HParams tab, whose end `finalize` writes."""
         if self._resume_step is None:  # a resumed run already has it
@@ -98,6 +100,7 @@ class TensorBoardLogger(Logger):
         write_session_start(self._folder, params, time.time())
         self._session_is_open = True
 
+    @explain_arguments
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from tensorboard.plugins.image import metadata
 
@@ -160,11 +163,18 @@ class TensorBoardLogger(Logger):
         layout = layout_pb2.Layout(category=categories).SerializeToString()
         self._write_tensors({metadata.CONFIG_SUMMARY_TAG: (layout, metadata.create_summary_metadata())}, 0)
 
-    def log_graph(self, nodes: Sequence[tuple[str, str, Sequence[str]]]) -> None:
-        """Write the graph of a model: (name, kind, names of its inputs) for each node."""
+    def log_graph(self, model: keras.Model | Sequence[tuple[str, str, Sequence[str]]]) -> None:
+        """Write the graph of a Keras model, or of any other: (name, kind, names of its inputs) for each node.
+
+        Raises:
+            TypeError: neither of them, such as a Module: its network is the Keras model.
+        """
         from tensorboard.compat.proto.graph_pb2 import GraphDef
         from tensorboard.compat.proto.node_def_pb2 import NodeDef
 
+        if not isinstance(model, list | tuple) and not hasattr(model, "layers"):
+            raise TypeError(f"log_graph takes a Keras model, such as self.model. Received: {type(model).__name__}")
+        nodes = model if isinstance(model, list | tuple) else _nodes(model)
         graph = GraphDef(node=[NodeDef(name=name, op=kind, input=inputs) for name, kind, inputs in nodes])
         self._write("", graph_def=graph.SerializeToString())
 
@@ -264,6 +274,17 @@ class TensorBoardLogger(Logger):
                 step += 1  # a test at that step was of the same weights, and is not repeated
             self._write(folder, step=step, session_log=start)
         return self._files[folder]
+
+
+def _nodes(model: keras.Model) -> list[tuple[str, str, list[str]]]:
+    """Return each operation of a functional Keras model: its name, its class, and the names of those it reads from."""
+    nodes = []
+    for operation in getattr(model, "operations", model.layers):
+        parents = []
+        for node in operation._inbound_nodes:
+            parents += [parent.operation.name for parent in node.parent_nodes if parent.operation is not None]
+        nodes.append((operation.name, type(operation).__name__, list(dict.fromkeys(parents))))
+    return nodes
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -114,6 +114,7 @@ class WandbLogger(ServiceLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self.experiment.log({**metrics, "global_step": step})
 
+    @explain_arguments
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         self.experiment.config.update(json.loads(json.dumps(params, default=str)), allow_val_change=True)
 
@@ -123,6 +124,7 @@ class WandbLogger(ServiceLogger):
         html = wandb.Html(f"<pre>{escape(text)}</pre>")
         self.experiment.log({in_file_name(name): html, "global_step": step})
 
+    @explain_arguments
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         import wandb
         from PIL import Image

@@ -23,7 +23,6 @@ MODULE_REPLACEMENTS = {
     **dict.fromkeys(("to_onnx", "to_torchscript"), "a Keras model has export: self.model.export(path, format='onnx')"),
     "requires_grad_": "write self.freeze(), or layer.trainable = False",
     "clip_gradients": "write Trainer(gradient_clip_val=1.0), or configure_gradients in the module",
-    "loggers": "write self.trainer.loggers",
     "all_gather": "there is only one process: leave it out",
     "register_buffer": "write self.name = keras.Variable(value, trainable=False)",
     "state_dict": "write self.model.get_weights(), or trainer.save_checkpoint(path)",

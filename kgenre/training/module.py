@@ -245,9 +245,9 @@ class Module(Hyperparameters):
             elif logs is not None:
                 logs.record(entry, value, logs.weight if batch_size is None else batch_size)
 
-    def log_dict(self, values: Mapping[str, Any], **options: Any) -> None:
+    def log_dict(self, dictionary: Mapping[str, Any], **options: Any) -> None:
         """`log` for each item; the options are those of `log`."""
-        for name, value in values.items():
+        for name, value in dictionary.items():
             self.log(name, value, **options)
 
     # --- the run ------------------------------------------------------------------------------------------------
@@ -285,6 +285,11 @@ class Module(Hyperparameters):
     def logger(self) -> Any:
         """The first logger of the trainer, or None."""
         return self._trainer.logger if self._trainer else None
+
+    @property
+    def loggers(self) -> list[Any]:
+        """All loggers of the trainer; none without a trainer."""
+        return self._trainer.loggers if self._trainer else []
 
     def freeze(self) -> None:
         """Freeze every layer; in a running fit this takes effect in the next epoch at the latest."""

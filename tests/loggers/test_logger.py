@@ -43,7 +43,12 @@ def test_a_logger_written_for_lightning(calls_base):
 
 @pytest.mark.parametrize(
     ("name", "instead"),
-    [("log_dir", "trainer.log_dir"), ("version", "trainer.run_dir.name"), ("experiment", "log_image of the logger")],
+    [
+        ("log_dir", "trainer.log_dir"),
+        ("version", "trainer.run_dir.name"),
+        ("experiment", "log_image of the logger"),
+        ("log_table", "logger.experiment"),
+    ],
 )
 def test_lightning_names_suggest_a_replacement(name, instead):
     with pytest.raises(AttributeError, match=rf"^CSVLogger has no attribute '{name}': .*{re.escape(instead)}"):

@@ -3,6 +3,7 @@
 import io
 import json
 
+import keras
 import ml_dtypes
 import numpy as np
 import pytest
@@ -265,6 +266,16 @@ def test_image_and_graph(logger, tmp_path):
     events = read(tmp_path)
     assert events.Tensors("films")[0].tensor_proto.string_val[:2] == [b"30", b"20"]
     assert [node.name for node in events.Graph().node] == ["Input", "Dense"]
+
+
+def test_graph_of_a_keras_model(logger, tmp_path):
+    x = keras.Input((4,), name="x")
+    hidden = keras.layers.Dense(3, name="hidden")(x)
+    logger.log_graph(keras.Model(x, keras.layers.Add(name="sum")([hidden, hidden])))
+    nodes = [(node.name, node.op, list(node.input)) for node in read(tmp_path).Graph().node]
+    assert nodes == [("x", "InputLayer", []), ("hidden", "Dense", ["x"]), ("sum", "Add", ["hidden"])]
+    with pytest.raises(TypeError, match=r"^log_graph takes a Keras model, such as self.model. Received: BoringModule$"):
+        logger.log_graph(BoringModule())
 
 
 @pytest.mark.parametrize("form", ["uint8", "float", "bfloat16", "grey", "one channel"])

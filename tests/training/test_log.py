@@ -452,7 +452,8 @@ def test_logged_values_are_those_of_the_call():
 def test_log_in_hooks_and_log_dict():
     class InHook(BoringModule):
         def on_train_epoch_end(self):
-            self.log_dict({"a": 1.5, "b": self.current_epoch}, prog_bar=True)
+            self.log_dict(dictionary={"a": 1.5, "b": self.current_epoch}, prog_bar=True)
+            assert self.loggers == [self.logger]
             self.log("again", 1.0)
             self.log("again", 2.0)
 

@@ -228,7 +228,7 @@ def test_what_a_base_sets_in_hparams_stays():
 
 def test_module_without_a_trainer():
     module = BoringModule()
-    assert (module.current_epoch, module.global_step, module.logger) == (0, 0, None)
+    assert (module.current_epoch, module.global_step, module.logger, module.loggers) == (0, 0, None, [])
     with pytest.raises(RuntimeError, match=r"BoringModule\.trainer needs a Trainer"):
         _ = module.trainer
 
