@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from kgenre.evaluation.baseline_predictions import predict_baselines
 from kgenre.evaluation.baselines import FrequencyBaseline, Top3Baseline
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, small_sample_warning
 from kgenre.evaluation.comparison import compare_with_baselines, standing
-from kgenre.evaluation.curve_state import curve_state, longer_would_help
+from kgenre.evaluation.curve_state import curve_state, longer_would_help, written_curve
 from kgenre.evaluation.metrics import HEADLINE_METRICS, multilabel_metrics
 from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.evaluation.same_top import same_top
@@ -88,7 +88,7 @@ class BaselineComparison(Callback):
             metrics, chance = at_best[0], self._best_chance
         else:  # before the checkpoint of an older version, which has no curve
             metrics, chance = {"loss": best}, None
-        falling = self._still_falling(module)
+        falling = _still_falling(module, self._curve)
         self._log_comparison(metrics, "val", "best validation", evaluation, chance, falling=falling)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
@@ -111,7 +111,9 @@ class BaselineComparison(Callback):
         intervals = self._log_differences(trainer, module)
         evaluation = getattr(module, "evaluation", None)
         own = self._own(trainer, "test")
-        self._log_comparison(own, "test", "test", evaluation, _chance(own, evaluation), intervals)
+        # The fit may have been another process's: the advice must be the same as there.
+        falling = _still_falling(module, written_curve(trainer.run_dir) if trainer.run_dir is not None else [])
+        self._log_comparison(own, "test", "test", evaluation, _chance(own, evaluation), intervals, falling)
         same = same_top(evaluation.prob, _genre_names(trainer)) if evaluation is not None and intervals else None
         if same is not None:
             _log.info("%s", same)
@@ -127,15 +129,6 @@ class BaselineComparison(Callback):
         curve, chance = state.get("curve", []), state.get("best_chance")  # older states lack them
         self._curve = [{name: math.nan if v is None else v for name, v in at.items()} for at in curve]
         self._best_chance = None if chance is None else (chance[0], chance[1])
-
-    def _still_falling(self, module: Module) -> bool | None:
-        if not all("loss" in at for at in self._curve):
-            return None
-        if getattr(module.hparams, "schedule", None) == "cosine":  # the loss flattened with the learning rate
-            return None
-        train = [at["train"] for at in self._curve if "train" in at]
-        state = curve_state(train if len(train) == len(self._curve) else None, [at["loss"] for at in self._curve])
-        return longer_would_help(state)
 
     @staticmethod
     def _own(trainer: Trainer, stage: str) -> dict[str, float]:
@@ -221,6 +214,15 @@ def _chance(metrics: Mapping[str, float], evaluation: Evaluation | None) -> tupl
     if evaluation is None or math.isnan(metrics.get("map", math.nan)):
         return None
     return compare_with_random_order(evaluation)
+
+
+def _still_falling(module: Module, curve: Sequence[Mapping[str, float]]) -> bool | None:
+    if not curve or not all("loss" in at for at in curve):
+        return None
+    if getattr(module.hparams, "schedule", None) == "cosine":  # the loss flattened with the learning rate
+        return None
+    train = [at["train"] for at in curve if "train" in at]
+    return longer_would_help(curve_state(train if len(train) == len(curve) else None, [at["loss"] for at in curve]))
 
 
 def _genre_names(trainer: Trainer) -> tuple[str, ...]:

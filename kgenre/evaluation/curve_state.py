@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 # Changes of half a percent of the loss between epochs are noise.
@@ -45,6 +48,18 @@ def curve_state(train: Sequence[float] | None, validation: Sequence[float]) -> S
 def longer_would_help(state: State) -> bool | None:
     """Return whether longer training would have lowered the validation loss; None if the curve does not tell."""
     return {"falling": True, "overfitted": False}.get(state)
+
+
+def written_curve(run_dir: Path) -> list[dict[str, float]]:
+    """Return the validations in a run's ``metrics.csv``: "loss", and "train", the epoch's training loss, if known.
+
+    [] if there is no such table, or another program has changed it.
+    """
+    names = {"val/loss": "loss", "train/loss": "train"}
+    with suppress(OSError, ValueError, csv.Error), (run_dir / "metrics.csv").open(encoding="utf-8-sig") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("val/loss")]
+        return [{ours: float(row[name]) for name, ours in names.items() if row.get(name)} for row in rows]
+    return []
 
 
 def _falls(losses: Sequence[float]) -> bool:

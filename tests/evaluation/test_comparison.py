@@ -257,3 +257,24 @@ def test_a_fit_resumed_from_a_checkpoint_without_its_curve_says_nothing_about_an
         comparison.on_fit_end(fit, fit)
     assert "best validation loss 0.2600: worse than" in caplog.text
     assert "mAP" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("step,train/loss,val/loss,test/loss\n1,,0.7,\n2,0.6,0.5,\n3,0.5,0.4,0.26\n", "train longer"),
+        ("step,train/loss,val/loss\n1,0.5,0.5\n2,0.4,0.26\n3,0.1,0.3\n", "longer training made them worse"),
+        ("step;train/loss;val/loss\n1;0.5;0.5\n", "the validation loss curve shows"),
+        (None, "the validation loss curve shows"),
+    ],
+)
+def test_advice_after_a_test_uses_the_curve_of_the_runs_fit(table, words, caplog, tmp_path):
+    if table is not None:
+        (tmp_path / "metrics.csv").write_text(table)
+    module = SimpleNamespace(hparams=SimpleNamespace(schedule="constant"))
+    comparison = BaselineComparison()
+    comparison._metrics = {"test": {"frequency": FREQUENCY}}
+    metrics = {"test/loss": 0.26, "test/map": 0.35}
+    with caplog.at_level(logging.INFO, "kgenre"):
+        comparison.on_test_end(SimpleNamespace(callback_metrics=metrics, run_dir=tmp_path), module)
+    assert words in caplog.text
