@@ -29,7 +29,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         f"# Model card: {escaped(run.name)}",
         "",
         f"- **Model**: {escaped(run.network)}, {numbers.of(run, 'model/parameters')} parameters, Keras "
-        f"{versions.get('keras')} on {run.environment.get('backend')}.",
+        f"{versions.get('keras')} on {', then '.join(run.backends)}.",
         f"- **Output**: a probability for each of {counted(str(len(run.genre_names)), 'genre')}, independent of each "
         "other; with tuned thresholds, a list of genres.",
         f"- **Trained on**: {count['train']}; thresholds and epoch chosen on {count['validation']}.",

@@ -227,10 +227,10 @@ def _made_with(runs: Sequence[Run]) -> str:
         at = run.environment
         versions = at.get("versions", {})
         commit = f", commit {at['git_commit'][:12]}" if at.get("git_commit") else ""
-        backend = at.get("backend", "unknown backend")
+        backend = ", then ".join(f"{name} {versions.get(name) or ''}".strip() for name in run.backends)
         seed = "" if run.config.get("seed_everything") is None else f", seed {run.config['seed_everything']}"
         how = (
-            f"Keras {versions.get('keras')} on {backend} {versions.get(backend) or ''} ({run.hardware}), "
+            f"Keras {versions.get('keras')} on {backend} ({run.hardware}), "
             f"kgenre {versions.get('kgenre')}{commit}{seed}, {at.get('time', '')[:10]}"
         )
         parts.setdefault(how, []).append(run.name)

@@ -74,6 +74,12 @@ class Run:
         return named[0] if len(named) == 1 else ""
 
     @property
+    def backends(self) -> list[str]:
+        """The backends it was trained under, several if it was resumed under another."""
+        known = self.environment.get("backends") or [self.environment.get("backend", "unknown backend")]
+        return [str(backend) for backend in known]
+
+    @property
     def hardware(self) -> str:
         """What it was trained on, such as "2 CPU cores"."""
         devices, cores = [str(device) for device in self.environment.get("devices", [])], self.environment.get("cpus")
@@ -233,7 +239,7 @@ def _read(path: Path, name: str) -> Run:
 
 def _environment(path: Path) -> dict[str, Any]:
     """Read ``environment.json`` without entries that no run writes like this: it may have been edited."""
-    kinds = {"backend": str, "devices": list, "git_commit": str, "time": str, "versions": dict}
+    kinds = {"backend": str, "backends": list, "devices": list, "git_commit": str, "time": str, "versions": dict}
     return {name: value for name, value in read_mapping(path).items() if isinstance(value, kinds.get(name, object))}
 
 

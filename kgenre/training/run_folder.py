@@ -70,10 +70,23 @@ def tidy_runs(experiment: Path) -> None:
 
 
 def write_environment(folder: Path, devices: Sequence[str] = (), **chosen: Any) -> None:
-    """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time, and choices."""
-    (folder / "environment.json").write_text(
-        json.dumps(environment(devices) | chosen, indent=2) + "\n", encoding="utf-8"
-    )
+    """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time, and choices.
+
+    After a resume under another backend, ``backends`` lists all of them in the order of their use.
+    """
+    path, content = folder / "environment.json", environment(devices) | chosen
+    if (earlier := _backends(path)) and earlier != [content["backend"]]:
+        content["backends"] = earlier + [content["backend"]] * (content["backend"] != earlier[-1])
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _backends(path: Path) -> list[str]:
+    """The backends in an ``environment.json``; [] if there is no such file, or it is damaged."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return list(known.get("backends", [known["backend"]]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def environment(devices: Sequence[str] = ()) -> dict[str, Any]:

@@ -425,9 +425,23 @@ def test_legend_has_runs_whose_name_begins_with_an_underscore(films, tmp_path, m
     assert {*names} < {text.get_text().strip() for text in legend.get_texts()}
 
 
+def test_both_backends_of_a_resumed_run_are_named(films, tmp_path, undrawn):
+    folder = make_run(tmp_path / "version_0", films, 1.0)
+    versions = {"keras": "3", "jax": "0.9", "tensorflow": "2.21"}
+    used = {"backend": "tensorflow", "backends": ["jax", "tensorflow"], "versions": versions}
+    (folder / "environment.json").write_text(json.dumps(used))
+    (run,) = read_runs([folder])
+    assert "Keras 3 on jax 0.9, then tensorflow 2.21 (" in to_markdown(report_blocks([run], Numbers(), 0, False))[0]
+    assert "Keras 3 on jax, then tensorflow." in model_card(run, Numbers())
+
+
 @pytest.mark.parametrize(
     "edited",
-    [{name: value} for name in ("backend", "devices", "git_commit", "time", "versions") for value in (True, [1], {})],
+    [
+        {name: value}
+        for name in ("backend", "backends", "devices", "git_commit", "time", "versions")
+        for value in (True, [1], {})
+    ],
     ids=str,
 )
 def test_an_edited_environment_does_not_end_the_report(films, tmp_path, undrawn, edited):

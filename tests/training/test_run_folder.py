@@ -70,6 +70,30 @@ def test_environment_json(trainer):
     assert environment["versions"]["keras"] == keras.__version__
     assert environment["devices"]
     assert {"time", "python", "platform", "cpus", "git_commit"} <= set(environment)
+    assert "backends" not in environment
+
+
+@pytest.mark.parametrize(
+    ("content", "backends"),
+    [
+        ('{"backend": "another"}', ["another", keras.backend.backend()]),
+        ('{"backend": "another", "backends": ["a", "another"]}', ["a", "another", keras.backend.backend()]),
+        (f'{{"backend": "x", "backends": ["a", "{keras.backend.backend()}"]}}', ["a", keras.backend.backend()]),
+        (f'{{"backend": "{keras.backend.backend()}"}}', None),
+        ("[1", None),
+        ("[1]", None),
+    ],
+)
+def test_all_backends_of_a_resumed_run_are_kept(content, backends):
+    trainer = quiet_trainer(logger=CSVLogger(), enable_checkpointing=True, max_epochs=1)
+    trainer.fit(BoringModule(), boring_batches(1))
+    path = trainer.run_dir / "environment.json"
+    path.write_text(content)
+    quiet_trainer(logger=CSVLogger(), enable_checkpointing=True, max_epochs=2).fit(
+        BoringModule(), boring_batches(1), ckpt_path=trainer.run_dir
+    )
+    environment = json.loads(path.read_text())
+    assert (environment["backend"], environment.get("backends")) == (keras.backend.backend(), backends)
 
 
 def test_each_fit_has_its_own_folder():
