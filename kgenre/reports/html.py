@@ -14,8 +14,8 @@ body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 62rem; ma
   padding: 0 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; border-bottom: 1px solid var(--line); }
 .small, figcaption { opacity: .75; font-size: .85rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; width: 100%; }
-th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: pre-line; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .82rem; width: 100%; }
+th, td { padding: .2rem .35rem; text-align: right; border-bottom: 1px solid var(--line); white-space: pre-line; }
 th:first-child, td:first-child { text-align: left; } td:not(:first-child) { white-space: pre; }
 tr.bold td { font-weight: 600; }
 figure { margin: .8rem 0; } figure img { width: 100%; background: white; }
