@@ -15,6 +15,10 @@ class FilmDataError(ShortTraceback, ValueError):
     """
 
 
+class NotReadError(FilmDataError, RuntimeError):
+    """A `FilmData` was asked for something that it has only once it has read its films."""
+
+
 def check_choice(name: str, value: str | None, known: Collection[str | None]) -> None:
     """Raise `FilmDataError` unless the argument ``name`` has one of the ``known`` values; None is null in messages."""
     if value not in known:

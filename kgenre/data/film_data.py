@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation
 from kgenre.data.batches import FilmBatches
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, NotReadError
 from kgenre.data.film_arguments import check_film_arguments
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.films_in_use import FilmsInUse, select_films, summarize_left_out
@@ -246,7 +246,7 @@ class FilmData(DataModule):
     @property
     def _in_use(self) -> FilmsInUse:
         if self._films is None:
-            raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
+            raise NotReadError("FilmData has read no films yet: call setup('fit') first.")
         return self._films
 
     @property
@@ -456,5 +456,5 @@ class FilmData(DataModule):
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if films were left out, ``left_out.csv``."""
         kept = self._films_to_keep()
         if kept is None:
-            raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
+            raise NotReadError("FilmData has read no films yet: call setup('fit') first.")
         kept.write(directory, self.left_out if self._films else ())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, NotReadError
 from kgenre.data.overview_text import overview_text
 from kgenre.data.overviews import OverviewVectorizer, has_words
 from kgenre.data.posters import Poster, read_poster
@@ -64,7 +64,7 @@ def encode_given(
             films["poster"][i] = read_poster(path, image_size, resize)
     if "overview" in counts or may_lack:
         if vectorizer is None:
-            raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
+            raise NotReadError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
         # A column of pandas has NaN where an overview is missing.
         texts = [overview_text(text) if isinstance(text, str) else "" for text in given["overview"]]
         for text, read in zip(given["overview"], texts, strict=True):

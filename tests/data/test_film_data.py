@@ -470,8 +470,11 @@ def test_training_overviews_are_padded_to_a_few_lengths(sample):
 
 
 def test_error_before_setup():
-    with pytest.raises(RuntimeError, match="setup"):
+    with pytest.raises(RuntimeError, match="setup") as caught:
         _ = FilmData().table
+    line, message = caught.value._render_traceback_()  # in a notebook
+    assert "test_film_data.py" in line
+    assert message == "NotReadError: FilmData has read no films yet: call setup('fit') first."
     with pytest.raises(RuntimeError, match="setup"):
         FilmData().predict_dataloader()
     with pytest.raises(RuntimeError, match="setup"):
