@@ -109,7 +109,7 @@ def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> 
     advice = {
         True: longer,
         False: "longer training made them worse: lower the learning rate, or calibrate them with kgenre fuse RUN",
-        None: "the validation loss curve shows whether training was too short or too long",
+        None: "the validation loss curve of several epochs shows whether training was too short or too long",
     }
     return f"{start} but its probabilities are off; {advice[falling]}."
 

@@ -35,7 +35,7 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
         >>> differing_options({run: {"model": {"init_args": {"loss": loss}}} for run, loss in losses.items()})
         {'a': 'loss focal', 'b': 'loss asymmetric'}
     """
-    every = {name: _flat(config) for name, config in configs.items()}
+    every = {name: _options(config) for name, config in configs.items()}
     if not all("trainer" in config for config in configs.values()):  # of a run started from Python, no more is known
         every = {
             name: {key: value for key, value in options.items() if key.startswith(("model.", "data."))}
@@ -81,6 +81,13 @@ def rate_ran_out(run: Run) -> bool:
     trainer = run.config.get("trainer", {})  # {} if started from Python: assume that it reached the end
     ends = (trainer.get("max_epochs"), trainer.get("max_steps"))
     return not trainer or len(run.epochs) == ends[0] or run.epochs[-1]["step"] == ends[1]
+
+
+def _options(config: dict[str, Any]) -> dict[str, Any]:
+    options, data = _flat(config), config.get("data", {}).get("init_args") or {}
+    if options.get("model.network") == "fused" or False in (data.get("posters"), data.get("overviews")):
+        options.pop("data.incomplete", None)  # without effect where one input is read; `kgenre fuse` sets it
+    return options
 
 
 def _flat(options: dict[str, Any], around: str = "") -> dict[str, Any]:

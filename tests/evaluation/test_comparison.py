@@ -83,7 +83,7 @@ def test_sentence_with_the_map_of_random_order():
     said = compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, True))
     assert said.endswith(
         "(mAP 0.200 against 0.130 in random order): it has learned something, but its probabilities are off; "
-        + ("the validation loss curve shows whether training was too short or too long.")
+        + ("the validation loss curve of several epochs shows whether training was too short or too long.")
     )
     level = compare_with_baselines(chance | {"loss": 0.2349}, {"frequency": FREQUENCY}, chance=(0.13, True))
     assert level.endswith("it has learned something, although its loss does not show it.")
@@ -174,9 +174,13 @@ def test_missing_metrics_are_named():
     ("losses", "schedule", "words"),
     [
         ((0.7, 0.5, 0.4), "constant", "train longer"),
-        ((0.7, 0.5, 0.4), "cosine", "the validation loss curve shows"),  # the rate's decay flattens it
+        (
+            (0.7, 0.5, 0.4),
+            "cosine",
+            "the validation loss curve of several epochs shows",
+        ),  # the rate's decay flattens it
         ((0.5, 0.26, 0.3), "constant", "longer training made them worse"),
-        ((0.4,), "constant", "the validation loss curve shows"),
+        ((0.4,), "constant", "the validation loss curve of several epochs shows"),
     ],
 )
 def test_advice_after_a_fit_uses_its_curve(losses, schedule, words, caplog):
@@ -264,8 +268,8 @@ def test_a_fit_resumed_from_a_checkpoint_without_its_curve_says_nothing_about_an
     [
         ("step,train/loss,val/loss,test/loss\n1,,0.7,\n2,0.6,0.5,\n3,0.5,0.4,0.26\n", "train longer"),
         ("step,train/loss,val/loss\n1,0.5,0.5\n2,0.4,0.26\n3,0.1,0.3\n", "longer training made them worse"),
-        ("step;train/loss;val/loss\n1;0.5;0.5\n", "the validation loss curve shows"),
-        (None, "the validation loss curve shows"),
+        ("step;train/loss;val/loss\n1;0.5;0.5\n", "the validation loss curve of several epochs shows"),
+        (None, "the validation loss curve of several epochs shows"),
     ],
 )
 def test_advice_after_a_test_uses_the_curve_of_the_runs_fit(table, words, caplog, tmp_path):

@@ -780,6 +780,12 @@ def test_differing_options_are_listed(runs, undrawn):
     fused = configured("f", network="fused", network_args={"members": members}, loss="binary_crossentropy")
     listed = differing_options({"a": plain.config, "f": fused.config})
     assert listed["f"] == "network fused, network_args.members cnn + lstm"
+    kept = fused.config | {"data": {"init_args": {"incomplete": "keep", "posters": True, "overviews": True}}}
+    for overviews in (False, True):
+        data = {"init_args": {"incomplete": "leave_out", "posters": True, "overviews": overviews}}
+        listed = differing_options({"a": plain.config | {"data": data}, "f": kept})
+        assert ("incomplete leave_out" in listed["a"]) is overviews, "without effect on one input"
+        assert "incomplete" not in listed["f"], "kgenre fuse sets it"
     model = {"class_path": "kgenre.models.genre_classifier.GenreClassifier", "init_args": {"network": "poster_resnet"}}
     in_python = {"model": model, "data": run.config["data"]}
     unlike = {"a": "network poster_cnn, loss weighted_binary_crossentropy", "p": "network poster_resnet"}
