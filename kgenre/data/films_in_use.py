@@ -104,7 +104,7 @@ class FilmsInUse:
         return LengthBuckets.choose(lengths, rows, batch_size, most, self.tokens.shape[1])
 
     def description(self, image_size: tuple[int, int], min_films: int) -> str:
-        """Two to four lines: the number of films, what is read, where posters are, rare genres."""
+        """Two to four lines: the number of films, what is read, where posters are, rare genres (to train or test)."""
         vectorizer, table = self.vectorizer, self.table
         inputs = []
         if self.posters is not None:
@@ -120,6 +120,8 @@ class FilmsInUse:
         lines = [f"{len(table):,} films with {genres}, from {table.source}", "; ".join(inputs)]
         if self.posters is not None and table.posters_found:
             lines.append(f"Posters: {table.posters_found}")
+        if self.to_predict:
+            return "\n".join(lines)
         rare, never = scarce_genres(table, min_films)
         about = []
         if rare:
@@ -128,7 +130,7 @@ class FilmsInUse:
             )
         if never:
             about.append(f"{'never' if rare else 'Never'} occur: {shortened_list(never, _MOST_NAMES)}")
-        if about and len(never) < len(table.genre_names):  # films to predict may come without genres
+        if about:
             lines.append("; ".join(about))
         return "\n".join(lines)
 

@@ -806,11 +806,19 @@ def test_genres_with_few_films_or_none_are_listed(write_csv, caplog):
     films.min_films = 2
     assert "\nNever occur: News" in films.description
 
+    films.setup("predict")
+    assert "Never" in films.description, "already read"
+    to_predict = FilmData(str(path), format="course", posters=False, min_films=3)
+    to_predict.load_state_dict(films.state_dict())
+    to_predict.setup("predict")
+    assert "occur" not in to_predict.description
 
-def test_incomplete_films_can_be_kept(broken):
+
+def test_incomplete_films_can_be_kept(broken, caplog):
     films = FilmData(str(broken), image_size=(8, 8), batch_size=8, incomplete="keep", test_fraction=0.4)
     films.setup("fit")
     assert len(films.table) == 60
+    assert "Used without a poster (3): sample00003 (the file is empty); sample00004 (no such file); sam" in caplog.text
     assert films.left_out == ()
     seen = {"poster": set(), "overview": set()}
     for source in (films.train_dataloader(), films.val_dataloader(), films.test_dataloader()):
