@@ -143,7 +143,7 @@ def _check(members: Sequence[_Member]) -> None:
     for other in members[1:]:
         for what, hint in (
             ("genre_names", "the same films and genres"),
-            ("split", "the same --data.path and --data.split_seed"),
+            ("split", "the same --data.path, --data.split_seed, --data.val_fraction and --data.test_fraction"),
         ):
             both = [member.state.get(what) for member in (first, other)]
             if what == "split":  # the films' order does not matter

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from kgenre.cli.search_space import Values
 from kgenre.loggers.hparams import write_hparams
-from kgenre.training.run_folder import run_folders
+from kgenre.training.run_folder import read_metrics, run_folders
 
 # Exit codes, and negative signals, of a process ended by Ctrl-C, SIGTERM, SIGHUP or Ctrl-Break; last, Windows's Ctrl-C.
 _STOPPED = (130, 143, 129, 149, -2, -15, -1, 0xC000013A)
@@ -90,7 +91,7 @@ class Trial:
         self.score = self._read_score() if code == 0 else None
         self.status = "failed" if self.score is None else "finished"
         if self.score is None:
-            self.reason = f"{self.monitor} was not logged" if code == 0 else self._last_line()
+            self.reason = self._why_unranked() if code == 0 else self._last_line()
         state = {"status": self.status, "values": self.values, "score": self.score, "seconds": self.seconds}
         (self.folder / "trial.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if self.run_dir is not None:
@@ -122,6 +123,14 @@ class Trial:
             seen = [] if final is None else [final]
         seen = [value for value in seen if math.isfinite(value)]
         return (min if self.mode == "min" else max)(seen, default=None)
+
+    def _why_unranked(self) -> str:
+        """Return why a run that has ended has no score."""
+        logged = read_metrics(self.run_dir) if self.run_dir is not None else {}
+        if self.monitor in logged:
+            return f"{self.monitor} was never finite"
+        near = get_close_matches(self.monitor, logged, 1)
+        return f"{self.monitor} was not logged" + (f"; did you mean {near[0]}?" if near else "")
 
     def _last_line(self) -> str:
         lines = (self.folder / "output.log").read_text(encoding="utf-8", errors="replace").split("\n")

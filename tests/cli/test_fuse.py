@@ -118,7 +118,8 @@ def test_the_mean_is_over_the_inputs_that_a_film_has(poster_run, overview_run, f
         (
             "state",
             {"split": None},
-            "differ in their split: train both with the same --data.path and --data.split_seed.",
+            "differ in their split: train both with the same --data.path, --data.split_seed, --data.val_fraction and "
+            "--data.test_fraction.",
         ),
         ("state", {"genre_names": ["War"]}, "differ in their genre names: train both with the same films and genres."),
         (

@@ -165,6 +165,25 @@ def test_an_interrupted_sweep_resumes(sweep, swept, tmp_path, monkeypatch, capsy
     assert [row["trial"] for row in table(swept)] == ["trial_001", "trial_000"]
 
 
+@pytest.mark.parametrize(
+    ("monitor", "reason"),
+    [
+        ("val/los", "val/los was not logged; did you mean val/loss?"),
+        ("accuracy", "accuracy was not logged"),
+        ("val/loss", "val/loss was never finite"),
+    ],
+)
+def test_why_a_finished_trial_has_no_score(tmp_path, monkeypatch, monitor, reason):
+    ended = SimpleNamespace(Popen=lambda *arguments, **named: SimpleNamespace(wait=lambda: 0), STDOUT=None)
+    monkeypatch.setattr("kgenre.cli.trial.subprocess", ended)
+    (tmp_path / "version_0").mkdir()
+    (tmp_path / "version_0" / "metrics.csv").write_text("step,val/loss\n1,nan\n")
+    (tmp_path / "version_0" / "metrics.json").write_text('{"val/loss": null}')
+    trial = Trial(tmp_path, {}, "", monitor, "min")
+    trial.run()
+    assert (trial.status, trial.score, trial.reason) == ("failed", None, reason)
+
+
 def test_ctrl_c_at_the_end_of_a_trial_keeps_its_result_and_stops_the_sweep(tmp_path, monkeypatch):
     outcomes = [KeyboardInterrupt, 0]  # of `wait`: the trial ends without noticing Ctrl-C
 
