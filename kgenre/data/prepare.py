@@ -124,7 +124,10 @@ def prepare_films(
         for name in names:
             _part(folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise FilmDataError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise FilmDataError(
+            f"{folder} cannot be written: {error.strerror or error}. Finished shards are kept: repeat the command once "
+            "it can be written."
+        ) from error
     return manifest
 
 

@@ -287,7 +287,9 @@ def test_error_a_full_disk(films, tmp_path, monkeypatch):
             raise tf.errors.ResourceExhaustedError(None, None, "x.tfrecord.writing; No space left on device")
 
     monkeypatch.setattr(tf.io, "TFRecordWriter", Full)
-    with pytest.raises(FilmDataError, match=r"out cannot be written: No space left on device\.$"):
+    with pytest.raises(
+        FilmDataError, match=r"out cannot be written: No space left on device\. Finished shards are kept"
+    ):
         prepare_films(read_films(films), tmp_path / "out", (24, 16))
     assert not list((tmp_path / "out").glob("*.writing"))
 
