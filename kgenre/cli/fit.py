@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from argparse import SUPPRESS
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from kgenre.cli import configuration
@@ -33,6 +35,12 @@ def _test(trainer: Any, module: Any, data: Any) -> None:
     trainer.test(module, datamodule=data, ckpt_path=saved)
 
 
+def _run_around(path: str | Path) -> Path | None:
+    """Return the run that is resumed in its own folder, given the path of this or of a checkpoint in it."""
+    given = Path(os.path.expanduser(path))
+    return next((place for place in (given, given.parent.parent) if (place / "checkpoints").is_dir()), None)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Train, and with ``--test true`` evaluate the best checkpoint on the test films."""
     parser = make_parser()
@@ -42,9 +50,11 @@ def run(arguments: Sequence[str]) -> int:
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
-    place = writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir")
     path = checkpoint_path(options.ckpt_path, options, to_fit=True) if options.ckpt_path else None
-    with fault_tolerant_streams(), place:
+    place, instead = trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir"
+    if path not in (None, "best", "last") and (run := _run_around(path)) is not None:
+        place, instead = run, "resume a copy of the run elsewhere"
+    with fault_tolerant_streams(), writing_below(place, instead):
         trainer.fit(module, datamodule=data, ckpt_path=path)
         if trainer.interrupted:
             return 130

@@ -261,6 +261,14 @@ def test_unwritable_folders(fails, overview_run, films, tmp_path, monkeypatch):
         monkeypatch.setattr("kgenre.training.Trainer.fit", refuse)
         words = f"kgenre: {name or tmp_path / 'runs'} cannot be written (No space left on device): make room there, or"
         assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1]
+
+    def refuse(trainer, *arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kgenre.training.Trainer.fit", refuse)
+    for path in (overview_run, next((overview_run / "checkpoints").glob("step=*"))):  # it writes into its own folder
+        words = f"kgenre: {overview_run} cannot be written (No space left on device): make room there, or resume a copy"
+        assert words in fails("fit", "--ckpt_path", path)[1][-1]
     monkeypatch.setattr("os.access", lambda path, mode: False)
     _, lines = fails("predict", "--ckpt_path", overview_run, "--data.path", films)
     assert f"{overview_run} cannot be written to: choose another file for the table with --out." in lines[-1]
