@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any, ClassVar
 
 from kgenre.loggers.logger import Logger, LoggerError
 
+_log = logging.getLogger("kgenre")
+
 
 class ServiceLogger(Logger, ABC):
     """A logger that writes to a service.
 
     A small file in the run's folder identifies the service's run, which a resumed fit and a later test continue. What
     was logged at the checkpoint's step and later is then logged a second time, with the same values at the same steps.
-    Services cannot remove single values: those of a test that came after the checkpoint stay.
+    Services cannot remove single values: those of a test that came after the checkpoint stay, and a warning says so.
 
     Raises:
         LoggerError: the package is not installed.
@@ -46,6 +49,14 @@ class ServiceLogger(Logger, ABC):
             known = None
         file.write_text(json.dumps(self._begin(run_dir, known), indent=2), encoding="utf-8")
         self._run_dir = run_dir
+        if known is not None and resume_step is not None and (tested_at := _tested_at(run_dir)) > resume_step:
+            _log.warning(
+                "%s: the test values of step %d stay, although the run goes on from step %d: services cannot remove "
+                "values. The next test logs new ones.",
+                type(self).__name__,
+                tested_at,
+                resume_step,
+            )
 
     @abstractmethod
     def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -58,6 +69,14 @@ class ServiceLogger(Logger, ABC):
     @abstractmethod
     def _leave(self) -> None:
         """Leave the current run, as another one is about to begin."""
+
+
+def _tested_at(run_dir: Path) -> int:
+    """Return the step of the run's latest test; 0 without one."""
+    try:
+        return int(json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))["test/step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def title(run_dir: Path) -> str:

@@ -9,7 +9,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 
 from kgenre.callbacks import LambdaCallback
 from kgenre.loggers import CSVLogger, LoggerError, MLFlowLogger, WandbLogger, takes_pictures
-from kgenre.loggers.service import title
+from kgenre.loggers.service import ServiceLogger, title
 
 RED = np.zeros((4, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
 
@@ -281,6 +281,29 @@ def test_unreachable_mlflow_is_an_error(mlflow_logger, in_tmp_path, monkeypatch)
 )
 def test_title_of_a_run(folder, name, tmp_path):
     assert title(tmp_path / folder) == name
+
+
+class Service(ServiceLogger):
+    """A service without a package of its own."""
+
+    package = "json"
+
+    def _begin(self, run_dir, known):
+        return {"id": 1}
+
+    def _leave(self):
+        pass
+
+
+def test_a_resume_from_before_the_test_warns_of_its_values(in_tmp_path, caplog):
+    trainer = fit(Service(), 1)
+    trainer.test(dataloaders=boring_batches(1), ckpt_path="last", verbose=False)
+    fit(Service(), 2, ckpt_path=trainer.run_dir)
+    assert "services cannot remove" not in caplog.text, "the test was of the checkpoint's own weights"
+    tested = json.loads((trainer.run_dir / "metrics.json").read_text()) | {"test/step": 7}
+    (trainer.run_dir / "metrics.json").write_text(json.dumps(tested))
+    fit(Service(), 3, ckpt_path=trainer.run_dir)
+    assert "Service: the test values of step 7 stay, although the run goes on from step 4: services" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "ж" * 300])
