@@ -60,8 +60,8 @@ class GenreClassifier(ExactEvaluation):
         mirror: validation, test and prediction use the mean log-odds of a poster and its mirror image.
         members: train this many copies of the network side by side, each with its own weights and loss;
             validation, test and prediction use the mean of their log-odds. Training takes that many times as long.
-        mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0: off. With both, a
-            batch is blended first, then pasted. For networks that read posters only.
+        mixup: alpha of `mixup` on training posters, such as 0.2; 0: off. For networks that read posters only.
+        cutmix: alpha of `cutmix`, likewise, such as 1.0. With both, a batch is blended first, then pasted.
 
     Raises:
         TrainerError: an invalid argument.

@@ -1,6 +1,7 @@
 """``--help`` is immediate: no backend is imported before the arguments are parsed."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,14 @@ def test_version(start):
 def test_help_states_a_default_only_once(command, capsys):
     assert main([command, "--help"]) == 0
     assert "; default:" not in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("part", ["model", "data"])
+def test_the_help_of_a_class_explains_each_option(part, capsys):
+    assert main(["fit", f"--{part}.help"]) == 0
+    options = re.findall(rf"^  --{part}\.(\w+) \S+\s+(\S+)", capsys.readouterr().out, re.MULTILINE)
+    assert len(options) > 10
+    assert [name for name, first_word in options if first_word == "(type:"] == []
 
 
 def test_no_command_is_wrong_usage(capsys):
