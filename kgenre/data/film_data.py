@@ -52,7 +52,7 @@ class FilmData(DataModule):
     its run's, with a message. Other arguments may be changed.
 
     Args:
-        path: a folder or CSV file that `read_films` can read; None: the sample films.
+        path: a folder or table that `read_films` can read; None: the sample films.
         format: "auto", or the layout to read it as (see `kgenre.data.formats`).
         posters: use posters; films whose poster is missing or unreadable are left out.
         overviews: use overviews; films without one are left out.

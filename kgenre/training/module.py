@@ -207,7 +207,7 @@ class Module(Hyperparameters):
                 alike if they share none.
             add_dataloader_idx: with several validation or test sets, append ``/dataloader_idx_<n>`` to the name;
                 without it each set needs its own names.
-            sync_dist: as in Lightning's steps; changes nothing, as there is only one process.
+            sync_dist: accepted for steps written for Lightning; changes nothing, as there is only one process.
 
         Raises:
             ValueError: not a scalar, no name, neither ``on_step`` nor ``on_epoch``, or the

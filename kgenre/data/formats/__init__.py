@@ -74,7 +74,7 @@ MAX_JSON_TABLES = 20
 
 
 def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
-    """Read films from a folder or a CSV or JSON file; ``table.source`` names the detected layout.
+    """Read films from a folder, or a CSV, JSON or Parquet file; ``table.source`` names the detected layout.
 
     Args:
         path: a folder (the film data may be in its only subfolder), or the file itself, under any name.
