@@ -35,11 +35,11 @@ def overview_text(cell: str) -> str:
         if len(cell) <= _LONGEST and cell.casefold().strip(" .") in NO_OVERVIEW:
             return ""
         if "&" not in cell and "<" not in cell:
-            return cell
+            break
         text = _ENTITY.sub(lambda entity: html.unescape(entity[0]).replace("\N{NO-BREAK SPACE}", " "), cell)
         text = _TAG.sub(" ", text).strip()
         if text == cell.strip():
-            return cell
+            break
         cell = text
     return cell
 

@@ -102,13 +102,8 @@ def _jpeg_header(data: bytes) -> tuple[str, int, int, bool] | None:
     if data[:2] != b"\xff\xd8":
         return None
     position, exif = 2, False
-    while position + 9 < len(data):
-        if data[position] != 0xFF:
-            return None
+    while position + 9 < len(data) and data[position] == 0xFF:
         marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (int.from_bytes(data[position + at : position + at + 2]) for at in (5, 7))
             # One or three components; four are CMYK, for which there are several conventions.

@@ -814,7 +814,7 @@ def test_genres_with_few_films_or_none_are_listed(write_csv, caplog):
     assert "occur" not in to_predict.description
 
 
-def test_incomplete_films_can_be_kept(broken, caplog):
+def test_incomplete_films_can_be_kept(broken, caplog, monkeypatch):
     films = FilmData(str(broken), image_size=(8, 8), batch_size=8, incomplete="keep", test_fraction=0.4)
     films.setup("fit")
     assert len(films.table) == 60
@@ -837,6 +837,12 @@ def test_incomplete_films_can_be_kept(broken, caplog):
         films.encode()
     with pytest.raises(FilmDataError, match="needs a table of posters"):
         FilmData(str(broken), incomplete="keep", poster_table="stream")
+    monkeypatch.setattr("kgenre.data.poster_table._choose", lambda size, file: "stream")
+    films = FilmData(str(broken), incomplete="keep", max_bad_fraction=0.1)
+    with pytest.raises(FilmDataError, match="needs a table of posters"):
+        films.setup("fit")
+    with pytest.raises(RuntimeError, match="no vocabulary yet"):
+        films.encode(overviews=["A ship in space."])
 
 
 def test_training_films_are_those_of_the_split(films):

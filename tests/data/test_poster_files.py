@@ -33,12 +33,15 @@ def test_header_and_hash(folder):
     (folder / "same.jpg").write_bytes((folder / "0.jpg").read_bytes())
     Image.new("CMYK", (20, 30)).save(folder / "cmyk.jpg")
     Image.new("RGB", (21, 31)).save(folder / "png.jpg", "PNG")
-    first, same, cmyk, png = examine_posters([folder / f"{name}.jpg" for name in ("0", "same", "cmyk", "png")])
+    (folder / "damaged.jpg").write_bytes(b"\xff\xd8\x00\xc0" + b"\x01" * 20)
+    names = ("0", "same", "cmyk", "png", "damaged")
+    first, same, cmyk, png, damaged = examine_posters([folder / f"{name}.jpg" for name in names])
     assert (first.height, first.width, first.plain, first.reason) == (45, 30, True, "")
     assert same == first
     assert not cmyk.plain
     assert (cmyk.height, cmyk.width) == (30, 20)
     assert (png.height, png.width, png.plain) == (31, 21, False)
+    assert (damaged.height, damaged.reason) == (0, "not a picture in a supported format")
 
 
 def test_a_file_is_opened_once_until_it_changes(folder, monkeypatch):
@@ -94,12 +97,14 @@ def test_a_read_only_cache_is_used(folder, monkeypatch):
     assert opened == [str(paths[2])] * 2, "known are the others, and nothing is stored"
 
 
-@pytest.mark.parametrize("begins", [b"x", b"SQLite format 3\0"])
-def test_a_damaged_cache_is_replaced(folder, cache, monkeypatch, begins):
+@pytest.mark.parametrize(
+    ("begins", "whole"), [(b"x", 4000), (b"SQLite format 3\0", 4000), (b"SQLite format 3\0", 4096)]
+)
+def test_a_damaged_cache_is_replaced(folder, cache, monkeypatch, begins, whole):
     paths = sorted(folder.iterdir())
     expected = examine_posters(paths)
     file = next(cache.iterdir())
-    file.write_bytes(begins + file.read_bytes()[len(begins) : 4000] + b"x" * 5000)
+    file.write_bytes(begins + file.read_bytes()[len(begins) : whole] + b"x" * 5000)
     assert examine_posters(paths) == expected
     monkeypatch.setattr(poster_files, "read_file", lambda path: pytest.fail(f"{path} opened again"))
     assert examine_posters(paths) == expected

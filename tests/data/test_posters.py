@@ -167,6 +167,7 @@ def test_error_too_many_bad_posters(tmp_path):
 def test_error_no_posters_at_all(tmp_path):
     for paths, where in (
         ([tmp_path / "Images" / "a.jpg"], f"the folder {tmp_path / 'Images'} does not exist"),
+        ([tmp_path / "a.jpg"], f"{tmp_path} is empty"),
         ([None], "no picture next to"),
     ):
         with pytest.raises(FilmDataError, match="None of the 1 films") as error:

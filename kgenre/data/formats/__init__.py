@@ -151,7 +151,7 @@ def _read_table(root: Path, formats: dict[str, Layout]) -> FilmTable | None:
     tables = _tables(root)
     fits: dict[Path, Layout] = {}
     for p in tables:
-        with suppress(FilmDataError):  # unrelated files in the folder need not be readable
+        with suppress(FilmDataError, OSError):  # unrelated files in the folder need not be readable
             fits[p] = layout_of(p, formats)
     for layout in formats.values():
         fitting = [p for p, fit in fits.items() if fit is layout]

@@ -129,12 +129,9 @@ def _names_by_key(path: Path, names: Collection[str]) -> dict[str, str]:
 
 def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") -> IO[str]:
     """Open a file for the csv module, which handles newlines; UTF-16 is detected by its byte-order mark."""
-    try:
-        if is_utf16(path):
-            encoding, errors = "utf-16", "replace" if errors == "surrogateescape" else errors
-        return path.open(encoding=encoding, errors=errors, newline="")
-    except OSError as error:
-        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
+    if is_utf16(path):
+        encoding, errors = "utf-16", "replace" if errors == "surrogateescape" else errors
+    return path.open(encoding=encoding, errors=errors, newline="")
 
 
 def _reader(file: IO[str], skip_lines: int = 0, end: tuple[str, ...] = ()) -> Any:

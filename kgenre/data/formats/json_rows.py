@@ -60,8 +60,6 @@ def _load(path: Path) -> Any:
         return _parquet(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
     if path.suffix.lower() != ".json":

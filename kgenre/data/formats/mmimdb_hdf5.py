@@ -67,7 +67,10 @@ def read(path: Path) -> FilmTable:
         except (KeyError, ValueError, TypeError) as error:
             raise FilmDataError(f"{path} is not {FILE_NAME} as MM-IMDb's scripts write it ({error}).") from error
     if len(set(ids)) < len(ids) or genres.shape != (len(ids), len(names)):
-        raise FilmDataError(f"{path} has {len(ids)} ids for genres of shape {genres.shape}. Get the whole file.")
+        raise FilmDataError(
+            f"{path} has {len(set(ids))} different ids and {len(names)} names for genres of shape {genres.shape}. "
+            "Get the whole file."
+        )
     films = GatheredFilms[tuple[str, ...]](path)
     for film_id, has, overview in zip(ids, genres, overviews, strict=True):
         films.add(film_id, genres=tuple(compress(names, has)), overview=overview)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -76,9 +77,10 @@ def _pictures(folder: Path) -> list[str]:
 
 
 def _names(folder: Path) -> list[str]:
-    """The sorted names of the visible files in a folder; [] if it may not be read, such as a disk's lost+found."""
-    names = sorted(os.listdir(folder)) if os.access(folder, os.R_OK) else []
-    return [name for name in names if not name.startswith(".")]
+    """The sorted names of the visible files in a folder; [] if it cannot be listed, such as a disk's lost+found."""
+    with suppress(OSError):
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return []
 
 
 def _text(name: str) -> str:

@@ -261,6 +261,7 @@ def test_error_characters_that_a_conversion_destroyed(tmp_path):
         (f"[{'9' * 5000}]", "cannot be read"),
         ("[]", "lacks the columns"),
         ("3", "lacks the columns"),
+        ('{"title": "A", "genres": ["War"]}', "has no list of films"),
         ('[{"title": "A", "genre": "War"}]', "Its columns: title, genre"),
         ('[{"title": "A", "genres": "War, Drama"}]', "not a list of genres"),
     ],

@@ -48,6 +48,9 @@ def test_different_pictures_of_one_name_are_noted(tmp_path):
     assert note.startswith(f"1 name in several genre folders, such as {Path('Drama/2.bmp')} and {Path('War/2.bmp')}, ")
     (tmp_path / "War" / "2.bmp").unlink()
     assert read_films(tmp_path).notes == ()
+    (tmp_path / "War" / "1.bmp").unlink()
+    (tmp_path / "War" / "1.bmp").symlink_to("gone.bmp")
+    assert "1.bmp, are of different pictures" in read_films(tmp_path).notes[0]
 
 
 def test_pictures_in_formats_that_are_not_read_are_counted(tmp_path):
@@ -89,7 +92,14 @@ def test_an_unreadable_folder_is_no_genre(tmp_path, monkeypatch):
     for folder in ("Drama", "Horror", "lost+found"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{folder}.jpg").touch()
-    monkeypatch.setattr(os, "access", lambda path, _: path.name != "lost+found")  # simulated: root may read everything
+    listdir = os.listdir
+
+    def refuse(path):  # simulated: root may list every folder
+        if path == tmp_path / "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
 
     assert read_films(tmp_path).genre_names == ("Drama", "Horror")
 
@@ -208,10 +218,12 @@ def test_mmimdb_hdf5_replaced_by_a_file_of_the_same_size_and_time(tmp_path):
         assert (read_poster(old) == read_poster(new)).all()
 
 
-def test_mmimdb_hdf5_without_words(tmp_path):
+def test_mmimdb_hdf5_without_words_and_split(tmp_path):
     write_hdf5(tmp_path, words=False)
+    with h5py.File(tmp_path / "multimodal_imdb.hdf5", "a") as file:
+        del file.attrs["split"]
     table = read_films(tmp_path / "multimodal_imdb.hdf5")
-    assert set(table.overviews) == {""}
+    assert (set(table.overviews), table.split) == ({""}, None)
     assert "no metadata.npy" in table.notes[0]
 
 
@@ -258,9 +270,12 @@ def test_error_hdf5_posters_cannot_be_unpacked(tmp_path, monkeypatch):
         read_films(tmp_path)
 
 
-def test_error_hdf5_id_that_is_a_path(tmp_path):
-    write_hdf5(tmp_path, ids=("../evil", "0000002", "0000003"))
-    with pytest.raises(FilmDataError, match="letters and digits"):
+@pytest.mark.parametrize(
+    ("first", "message"), [("../evil", "letters and digits"), ("0000002", "2 different ids and 2 names for genres")]
+)
+def test_error_hdf5_id_that_is_a_path_or_occurs_twice(tmp_path, first, message):
+    write_hdf5(tmp_path, ids=(first, "0000002", "0000003"))
+    with pytest.raises(FilmDataError, match=message):
         read_films(tmp_path)
 
 

@@ -2,6 +2,7 @@ import csv
 import errno
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -272,18 +273,25 @@ def test_error_all_rows_left_out_says_why(write_csv):
 
 
 @pytest.mark.parametrize("layout", ["films", "course"])
-def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout):
-    rows = [[*FILMS[0], "Länge"], [*film_row(overview="It’s Amélie"), ""]]
+@pytest.mark.parametrize(
+    ("encoding", "name", "apostrophe"), [("cp1252", "Windows-1252", "’"), ("latin-1", "Latin-1", "\x81")]
+)
+def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout, encoding, name, apostrophe):
+    overview = f"It{apostrophe}s Amélie"
+    rows = [[*FILMS[0], "Länge"], [*film_row(overview=overview), ""]]
     if layout == "course":
-        rows = [[*COURSE[0], "Länge"], [*course_row(overview="It’s Amélie"), ""]]
-    table = read_films(write_csv("a.csv", rows, encoding="cp1252"), layout)
-    assert table.overviews == ("It’s Amélie",)
-    assert "a.csv is not UTF-8 (3 bytes are not ASCII): read as Windows-1252" in table.notes[0]
+        rows = [[*COURSE[0], "Länge"], [*course_row(overview=overview), ""]]
+    table = read_films(write_csv("a.csv", rows, encoding=encoding), layout)
+    assert table.overviews == (overview,)
+    assert f"a.csv is not UTF-8 (3 bytes are not ASCII): read as {name}" in table.notes[0]
 
 
-@pytest.mark.parametrize(("encoding", "title"), [("cp1251", "Фильм о войне"), ("gb18030", "战争与和平")])
-def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title):
-    path = write_csv("films.csv", [["id", "genres", "title"], ["1", "a", title]], encoding=encoding)
+@pytest.mark.parametrize(
+    ("encoding", "title", "column"),
+    [("cp1251", "Фильм о войне", "title"), ("gb18030", "战争与和平", "title"), ("shift_jis", "Heat", "シリーズ")],
+)
+def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title, column):
+    path = write_csv("films.csv", [["id", "genres", column], ["1", "a", title]], encoding=encoding)
     check_error(path, "is not UTF-8 text", "iconv -f GB18030 -t UTF-8")
 
 
@@ -412,11 +420,21 @@ def test_error_empty_path():
     check_error("", "''", "Give a folder or table of films")
 
 
-def test_unreadable_files_next_to_the_table_are_ignored(write_csv, tmp_path):
+def test_unreadable_files_next_to_the_table_are_ignored(write_csv, tmp_path, monkeypatch):
     write_csv("films.csv", [*FILMS, film_row()])
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "a.json").write_text("{cut of")
+    (tmp_path / "secret.tsv").touch()
+    opened = Path.open
+
+    def refuse(path, *args, **options):  # simulated: root may read every file
+        if path.name == "secret.tsv":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
     assert read_films(tmp_path).ids == ("a",)
+    check_error(tmp_path / "secret.tsv", "secret.tsv cannot be read: Permission denied.")
 
 
 @pytest.fixture
@@ -443,9 +461,10 @@ def test_error_a_folder_that_may_not_be_listed(write_csv, tmp_path, unlisted):
     check_error(tmp_path, f"{tmp_path} cannot be read: Permission denied.")
 
 
-def test_a_subfolder_that_may_not_be_entered_is_passed_over(write_csv, tmp_path, monkeypatch):
+def test_a_subfolder_that_may_not_be_entered_is_passed_over(write_csv, tmp_path, monkeypatch, unlisted):
     write_csv("downloads/course/films.csv", [*FILMS, film_row()])
     (tmp_path / "lost+found").mkdir()
+    unlisted(tmp_path / "lost+found")
     stat = os.stat
 
     def refuse(path, **options):  # simulated: root may enter every folder
