@@ -77,8 +77,8 @@ class FilmTable:
         for name, packed in (texts | {"poster_paths": PosterPaths}).items():
             if not isinstance(getattr(self, name), packed):
                 object.__setattr__(self, name, packed(getattr(self, name)))
-        columns = (self.titles, self.years, self.overviews, self.genres, self.poster_paths)
-        lengths = [len(column) for column in (self.ids, *columns)]
+        columns = (self.ids, self.titles, self.years, self.overviews, self.genres, self.poster_paths)
+        lengths = [len(column) for column in columns]
         if len(set(lengths)) > 1 or self.genres.shape != (len(self.ids), len(self.genre_names)):
             raise ValueError(
                 f"A FilmTable needs columns of equal length, and genres of shape (films, genre names). "

@@ -126,7 +126,7 @@ class PosterPaths(Column["Path | None"]):
         (PosixPath('posters/tt0084058.jpg'), None, True)
     """
 
-    def __init__(self, paths: PackedTexts | Iterable[os.PathLike[str] | None] = ()) -> None:
+    def __init__(self, paths: PackedTexts | Iterable[os.PathLike[str] | None]) -> None:
         if not isinstance(paths, PackedTexts):
             paths = PackedTexts("" if path is None else os.fspath(path) for path in paths)
         self.texts: PackedTexts = paths

@@ -164,7 +164,7 @@ def _in_order_of_ids(group_of: npt.NDArray[np.int64], ids: Sequence[str]) -> npt
     return renumbered
 
 
-def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None = None) -> npt.NDArray[np.int64]:
+def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None) -> npt.NDArray[np.int64]:
     """Return the group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
@@ -243,6 +243,5 @@ def _fill_empty_parts(
             films = np.bincount(part_of_group, weights=sizes, minlength=len(PARTS))
             several = np.bincount(part_of_group, minlength=len(PARTS)) > 1  # do not empty another part
             movable = np.flatnonzero(part_of_group == np.where(several, films, 0).argmax())
-            kept = genres[movable].sum(axis=0) - genres[movable]  # others in the part with each genre
-            rarest = np.where(genres[movable], kept, len(genres)).min(axis=1)
+            rarest = np.where(genres[movable], genres[movable].sum(axis=0), len(genres)).min(axis=1)
             part_of_group[movable[np.lexsort((sizes[movable], -rarest))[0]]] = part

@@ -105,6 +105,13 @@ def test_a_damaged_cache_is_replaced(folder, cache, monkeypatch, begins, whole):
     expected = examine_posters(paths)
     file = next(cache.iterdir())
     file.write_bytes(begins + file.read_bytes()[len(begins) : whole] + b"x" * 5000)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert examine_posters(paths) == expected
     assert examine_posters(paths) == expected
     monkeypatch.setattr(poster_files, "read_file", lambda path: pytest.fail(f"{path} opened again"))
     assert examine_posters(paths) == expected

@@ -17,12 +17,11 @@ from pathlib import Path
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.gathered_films import GatheredFilms
-from kgenre.data.formats.genre_cell import genre_separator, joined_genres, listed_genres
+from kgenre.data.formats.genre_cell import LISTS, genre_separator, joined_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import year_in
 from kgenre.data.genres import SEPARATORS
 
-LISTS = ("[", "(")
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")  # 18, or 18.0 as pandas writes it in a column with gaps
 
 
@@ -67,7 +66,7 @@ def read(*files: Path, layout: str = "the films.csv layout") -> FilmTable:
 def _genres_in(cell: str, separator: str) -> list[str] | None:
     # A ``genres`` column of another table may hold numbers or objects. Read as names, these would silently become
     # thousands of genres.
-    names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator)
+    names = joined_genres(cell, separator)
     several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
     return None if several or names is None or any(map(_NUMBER.fullmatch, names)) else names
 

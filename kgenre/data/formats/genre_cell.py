@@ -18,6 +18,7 @@ NO_GENRE = frozenset({"", "n/a", "nan", "none", "null", "-", "unknown", "(no gen
 _BETWEEN = re.compile(r"""(?<=['"])\s+(?=['"])""")
 # No film has so many genres; the limit also keeps the parser from deep recursion.
 MAX_CHARS = 10_000
+LISTS = ("[", "(")
 _NEARLY_ALL = 0.9
 
 
@@ -30,7 +31,7 @@ def joined_genres(text: str, separators: str = "") -> list[str] | None:
         >>> joined_genres("Drama, Crime", ","), joined_genres("N/A"), joined_genres("['War']", ",")
         (['Drama', 'Crime'], [], ['War'])
     """
-    if text.startswith("["):  # split as names, a list would silently become wrong genres
+    if text.startswith(LISTS):  # split as names, a list would silently become wrong genres
         return listed_genres(text)
     if text.startswith("{"):
         return None
@@ -83,7 +84,7 @@ def listed_genres(text: str) -> list[str] | None:
     """
     if not is_genre(text):
         return []
-    if len(text) > MAX_CHARS or not text.startswith(("[", "(")):
+    if len(text) > MAX_CHARS or not text.startswith(LISTS):
         return None
     values = literal(text)
     if not isinstance(values, (list, tuple)):

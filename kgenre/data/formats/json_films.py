@@ -7,7 +7,7 @@ there are searched for in the folders next to the file, by their file name or by
 
 from __future__ import annotations
 
-from kgenre.data.formats.genre_cell import joined_genres, listed_genres
+from kgenre.data.formats.genre_cell import LISTS, joined_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import NamedColumns, Rows
 
@@ -15,9 +15,8 @@ OVERVIEWS = ("overview", "storyline", "plot", "extract", "description")
 
 
 def _genres_in(text: str) -> list[str] | None:
-    if text.startswith(("[", "(")):
-        return listed_genres(text)
-    return None if "," in text else joined_genres(text)  # "Drama, War" would be one genre
+    is_list = text.startswith(LISTS)
+    return None if "," in text and not is_list else joined_genres(text)  # "Drama, War" would be one genre
 
 
 def _with_ids_and_overviews(rows: Rows) -> Rows:

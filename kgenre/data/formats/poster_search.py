@@ -79,7 +79,7 @@ def find_posters(
     usual = _usual_folders(top)
     scanned, is_whole = _search(top, usual, film_of)
     ranked = sorted((folder for folder in scanned if folder.films), key=lambda folder: folder.rank)
-    used, folder_of = _choose_folders(ranked, film_of)
+    folder_of = _choose_folders(ranked, film_of)
     place_of: dict[int, tuple[_Folder, str]] = {}
     lacking: dict[int, list[str]] = {}
     for row in missing:
@@ -91,7 +91,7 @@ def find_posters(
     pictures = [folder.pictures for folder in scanned]
     near = match_loosely(lacking, pictures, lambda name: name in film_of or name in poster_of)
     place_of |= {row: (scanned[number], name) for row, (number, name) in near.items()}
-    default = used[0].path if used else usual[0] if usual else ""
+    default = ranked[0].path if ranked else usual[0] if usual else ""
     paths, counts = PackedTexts(), Counter[str]()
     for row, poster in enumerate(posters):
         if row in place_of:
@@ -207,18 +207,14 @@ def _rank(suffix: str) -> tuple[int, str]:
     return SUFFIXES.index(suffix.lower()), suffix
 
 
-def _choose_folders(ranked: Sequence[_Folder], names: Mapping[str, int]) -> tuple[list[_Folder], dict[str, _Folder]]:
-    """The folders that are used, and the folder of each name that has a picture there."""
-    used: list[_Folder] = []
+def _choose_folders(ranked: Sequence[_Folder], names: Mapping[str, int]) -> dict[str, _Folder]:
+    """The first folder with a picture of each name, among those that are used."""
     folder_of: dict[str, _Folder] = {}
     for folder in ranked:
-        if used and not folder.is_usual and 2 * folder.share < used[0].share:
+        if not folder.is_usual and 2 * folder.share < ranked[0].share:
             continue  # pictures of something else, a few of which have a film's id as name by chance
-        new = dict.fromkeys((name for name in folder.pictures if name in names and name not in folder_of), folder)
-        if new:
-            folder_of |= new
-            used.append(folder)
-    return used, folder_of
+        folder_of = dict.fromkeys((name for name in folder.pictures if name in names), folder) | folder_of
+    return folder_of
 
 
 def _unlike_any_film(scanned: Sequence[_Folder], ids: Sequence[str], top: str) -> str:

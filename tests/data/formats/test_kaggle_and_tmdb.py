@@ -285,7 +285,7 @@ def test_a_layout_can_be_forced(write_csv, tmp_path):
         assert name.replace("_", " ") in read_films(path, name).source.replace("_", " ").lower()
     with pytest.raises(FilmDataError, match="lacks the columns wikipage, genre, plot"):
         read_films(path, "wiki_movie_plots")
-    with pytest.raises(FilmDataError, match=r"does not have this layout: films\.csv"):
+    with pytest.raises(FilmDataError, match=r"does not have this layout: films\.csv \(.*\)\.$"):
         read_films(write_json(tmp_path / "a.json", [OMDB]), "films")
 
 

@@ -124,6 +124,8 @@ def test_the_folder_with_most_posters_is_used_others_are_named(films, tmp_path):
 
 
 def test_ties_go_to_usual_names_then_depth_then_alphabet(films):
+    found = films(*in_folder("covers", IDS[:3]), *in_folder("posters", IDS[:3])).posters_found
+    assert found == "3 of 4 in posters/; not used: covers/ (3)"
     assert films(*in_folder("b/a"), *in_folder("z")).posters_found.startswith("4 of 4 in z/")
     assert films(*in_folder("c")).posters_found.startswith("4 of 4 in c/")
     assert films(*in_folder("posters")).posters_found == "4 of 4 in posters/"

@@ -46,6 +46,7 @@ def test_course_layout_without_genre_columns_reads_the_lists(write_csv):
     assert table.genre_names == ("Drama", "War")
     assert table.ids == ("1",)
     assert "not a list of names" in table.left_out[0].reason
+    check_error(write_csv("b.csv", [rows[0], rows[2]]), "has no films (all 1 rows were left out: Genre is not a list")
 
 
 def test_course_layout_reads_columns_saved_by_a_spreadsheet(write_csv):
@@ -372,6 +373,7 @@ def test_a_genre_with_a_part_found_nowhere_else_is_not_split(write_csv):
     "cell",
     [
         "['Drama', 'War']",
+        "('Drama', 'War')",
         '["Drama", "War"]',
         "['Drama' 'War']",
         "['Drama|War']",
