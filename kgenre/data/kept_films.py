@@ -132,13 +132,13 @@ class KeptFilms:
 
     def _match_marks(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return which films have the title and overview of a film of these parts, whatever their ids."""
-        known = {self._mark_of[film_id] for film_id in self._ids_of(parts)} - {"", UNKNOWN}
+        known = {self._mark_of[film_id] for film_id in self._ids_of(parts)} - {UNKNOWN}
         return np.isin(films.marks, list(known))
 
     def _match_overviews(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return which films have the overview of a film of these parts, whatever their ids and titles."""
         half = LETTERS // 2
-        known = {self._mark_of[film_id][half:] for film_id in self._ids_of(parts)} - {"", UNKNOWN[half:]}
+        known = {self._mark_of[film_id][half:] for film_id in self._ids_of(parts)} - {UNKNOWN[half:]}
         return np.isin([mark[half:] for mark in films.marks], list(known))
 
     def has_none_of(self, films: FilmTable) -> bool:

@@ -176,6 +176,7 @@ def test_buckets_are_chosen_from_the_training_films():
     assert LengthBuckets.choose(lengths, np.arange(240), 16, 4, 68) is None  # 15 batches: not worth it
     assert len(LengthBuckets.choose(lengths, np.arange(len(lengths)), 64, 4, 68).widths) == 2
     assert LengthBuckets.choose(np.full(999, 68, np.int32), np.arange(999), 8, 4, 68) is None
+    assert LengthBuckets.choose(np.full(999, 67, np.int32), np.arange(999), 8, 4, 67) is None
 
 
 @pytest.mark.parametrize("augment", [False, True])

@@ -164,7 +164,18 @@ def test_error_too_many_bad_posters(tmp_path):
     )
 
 
+def test_a_jpeg_with_damaged_pixels_is_read_as_by_pillow(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)).save(path)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + b"\0\0" + data[middle + 2 :])
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(read_poster(path, (64, 48)), image)
+
+
 def test_error_no_posters_at_all(tmp_path):
+    (tmp_path / ".DS_Store").touch()
     for paths, where in (
         ([tmp_path / "Images" / "a.jpg"], f"the folder {tmp_path / 'Images'} does not exist"),
         ([tmp_path / "a.jpg"], f"{tmp_path} is empty"),
