@@ -133,6 +133,9 @@ def test_error_the_class_is_not_allowed_or_missing(run, command, code, tmp_path,
     text = said()
     assert re.search("(--model|Error): (.* )?division by zero", text)
     assert "Parser key" not in text
+    if "predict" in command:  # the others let the command line check the class
+        (tmp_path / "ownclass.py").write_text("class Squared:\n    pass\n")
+        assert "The run's class ownclass.Squared is not a GenreClassifier." in said()
 
 
 def test_error_the_class_was_defined_in_a_notebook(run, tmp_path, capsys):

@@ -34,6 +34,12 @@ def test_error_batches_with_another_number_of_genres(tmp_path):
         quiet_trainer(tmp_path, max_steps=1, logger=False).fit(GenreClassifier(network(3)), [BATCH])
 
 
+@pytest.mark.parametrize("argument", [{"label_smoothing": 0.1}, {"loss": "weighted_binary_crossentropy"}])
+def test_error_frequencies_are_needed_but_batches_have_none(tmp_path, argument):
+    with pytest.raises(TrainerError, match="need a datamodule with training_films"):
+        quiet_trainer(tmp_path, max_steps=1, logger=False).fit(GenreClassifier(network(), **argument), [BATCH])
+
+
 class Posters(DataModule):
     """Data with genres and an image size, but no vocabulary; the validation films can be read only once."""
 

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kgenre.models.evidence_sum import EvidenceSum
+from kgenre.models.frequent_words import FrequentWords
+from kgenre.models.fused_log_odds import FusedLogOdds
+from kgenre.models.genre_head import GenreHead
 from kgenre.models.layers import Conv2D, Dropout, MaxPooling2D
+from kgenre.models.linear_subwords import LinearSubwords
+from kgenre.models.linear_words import LinearWords
+from kgenre.models.masked_pooling import MaskedPooling
+from kgenre.models.word_dropout import WordDropout
+from kgenre.models.word_vectors import WordVectors
 
 X = np.random.default_rng(0).random((2, 6, 5, 3)).astype("float32")
 
@@ -49,8 +58,23 @@ def test_convolution_matches_keras(arguments):
     assert ours.compute_output_shape(X.shape) == keras_own.compute_output_shape(X.shape)
 
 
-@pytest.mark.parametrize("layer", [Dropout(0.3, seed=1), MaxPooling2D(3), Conv2D(4, 3, activation="relu")])
+LAYERS = [Dropout(0.3, seed=1), MaxPooling2D(3), Conv2D(4, 3, activation="relu"), MaskedPooling("max")]
+LAYERS += [EvidenceSum(0.3, seed=1), WordDropout(0.3, seed=1), FusedLogOdds(mean=True), GenreHead(4, scale=0.3)]
+LAYERS += [FrequentWords(9, min_df=4), WordVectors(9, 5, genres=2), LinearWords(4, 9, scale=0.3)]
+LAYERS += [LinearSubwords(4, 9, subwords=8, per_word=7, min_df=6, scale=0.3)]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_config_round_trip(layer):
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(again) is type(layer)
     assert again.get_config() == layer.get_config()
+    own, found = ({name: of for name, of in vars(one).items() if isinstance(of, int | float)} for one in (layer, again))
+    assert found == own
+
+
+@pytest.mark.parametrize("layer", [EvidenceSum, WordDropout])
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_wrong_rates(layer, rate):
+    with pytest.raises(ValueError, match=f"rate must be at least 0 and below 1. Received: rate={rate}"):
+        layer(rate)

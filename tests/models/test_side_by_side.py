@@ -11,6 +11,7 @@ from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.models import GenreClassifier, overview_lstm_words
 from kgenre.models.explanations import grad_cam
 from kgenre.models.fused_log_odds import FusedLogOdds
+from kgenre.models.networks import build_network
 from kgenre.models.side_by_side import each_member, side_by_side
 from kgenre.training import TrainerError
 
@@ -132,6 +133,11 @@ def test_a_layer_with_an_optimizer_of_its_own():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(TrainerError, match=message):
         GenreClassifier("overview_lstm_words", **arguments)
+
+
+def test_a_fusion_of_no_networks_is_refused():
+    with pytest.raises(ValueError, match="fused needs networks"):
+        build_network("fused", {}, {"genres": 2})
 
 
 def test_members_of_a_built_model_are_refused():

@@ -60,6 +60,13 @@ def test_unusable_networks_are_refused(returned, message):
         build_network(build, {}, SIZES)
 
 
+def test_inputs_of_other_names_are_refused():
+    year = keras.Input((1,), name="year")
+    module = GenreClassifier(keras.Model(year, layers.Dense(2, activation="sigmoid")(year)))
+    with pytest.raises(TrainerError, match=r"must be named 'poster' or 'overview'\. Received: year"):
+        module.prepare_for(["Drama", "War"], {})
+
+
 def test_softmax_output_warns(caplog):
     def net(genres):
         return keras.Sequential([poster(), layers.Flatten(), layers.Dense(genres, activation="softmax")])
