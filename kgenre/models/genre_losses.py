@@ -20,7 +20,7 @@ def binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None
     return -(genres * ops.log(p) + (1 - genres) * ops.log(1 - p))
 
 
-def weighted_binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
+def weighted_binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any) -> Any:
     """Cross-entropy with more weight on films that have a rare genre.
 
     A film with a genre of frequency f has weight ``sqrt((1 - f) / f)``, with the square root so that the rarest genres

@@ -56,7 +56,7 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
         raise _not_utf8(path, error) from error
 
 
-def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
+def read_rows(path: Path, encoding: str) -> Iterator[NumberedRow]:
     """Each row as (line number, {column: stripped text}); None for a row with too few or too many fields.
 
     Blank rows are skipped.

@@ -106,7 +106,7 @@ def _films(data: Any) -> list[Any] | None:
         return None
     columns = list(data.values())
     # What pandas' to_json writes: {"title": {"0": ..., "1": ...}, ...}
-    if columns and all(isinstance(column, dict) for column in columns):
+    if all(isinstance(column, dict) for column in columns):
         rows = dict.fromkeys(number for column in columns for number in column)
         return [{name: column[row] for name, column in data.items() if row in column} for row in rows]
     lists = [value for value in columns if isinstance(value, list) and any(isinstance(v, dict) for v in value)]

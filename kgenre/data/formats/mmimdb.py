@@ -94,7 +94,7 @@ def _film(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _overview(film: dict[str, Any]) -> str:
-    texts = film.get("plot") or film.get("plot outline") or ""
+    texts = film.get("plot") or film.get("plot outline")
     # Each text may end in "::" and its author's name.
     plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
     return max(map(as_text, plots), key=len, default="")

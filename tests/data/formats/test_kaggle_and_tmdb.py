@@ -132,8 +132,11 @@ def test_tmdb_5000(write_csv):
 
 def test_tmdb_5000_without_overviews_and_with_stray_dollars(write_csv):
     rows = [["genres", "id", "keywords", "original_title$", "release_date", "title$"]]
-    rows += [['[{"id": 27, "name": "Horror"}]', "7", "[]", "Alien$", "5/25/79", "Alien$"]]
-    check(read_films(write_csv("a.csv", rows)), "TMDB 5000", year=None, genres=("Horror",), overview="")
+    rows += [['[{"id": 27, "name": "Horror"}]', "7", "[]", "Alien$", "5/25/79", "Alien$"], ["too few"]]
+    rows += [["", "8", "[]", "Heat", "", "Heat"]]
+    table = read_films(write_csv("a.csv", rows))
+    check(table, "TMDB 5000", year=None, genres=("Horror",), overview="")
+    assert table.ids == ("7", "8"), "the second has no genre"
 
 
 def test_tmdb_genre_ids_as_csv(write_csv):
@@ -202,7 +205,7 @@ def test_omdb_as_csv(write_csv):
     check(read_films(write_csv("a.csv", rows)), "OMDb")
 
 
-@pytest.mark.parametrize("overview", ["overview", "storyline", "extract"])
+@pytest.mark.parametrize("overview", ["overview", "storyline", "plot", "extract", "description"])
 def test_json_list(tmp_path, overview):
     films = [{"title": "Alien", "year": 1979, "genres": ["Sci-Fi", "Horror "], overview: "A ship.", "poster": "x.jpg"}]
     write_json(tmp_path / "a.json", [*films, {"title": "B", "genres": []}, {"genres": ["War"]}, "C"])
@@ -242,8 +245,9 @@ def test_error_no_header(tmp_path):
         check_error(path, "has no header", "30000, 862, tt0114709", "first line")
 
 
-def test_error_junk_in_the_first_line(tmp_path):
-    (tmp_path / "a.csv").write_text("my films\nimdbId,Genre,Poster\n1,War,x\n")
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_error_junk_in_the_first_line(tmp_path, separator):
+    (tmp_path / "a.csv").write_text("my films\n" + "imdbId,Genre,Poster\n1,War,x\n".replace(",", separator))
     check_error(tmp_path / "a.csv", "'my films'", "columns of MovieGenre.csv", "Delete the first line")
 
 

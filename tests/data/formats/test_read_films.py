@@ -50,7 +50,7 @@ def test_course_layout_without_genre_columns_reads_the_lists(write_csv):
 
 
 def test_course_layout_reads_columns_saved_by_a_spreadsheet(write_csv):
-    rows = [("FALSE", "TRUE", "FALSE", "FALSE"), ("TRUE", "TRUE", "FALSE", "FALSE")]
+    rows = [("FALSE", "TRUE", "FALSE", "FALSE"), ("True", "True", "False", "False")]
     rows = [course_row(f"tt{i}", columns=columns) for i, columns in enumerate(rows)]
     table = read_films(write_csv("a.csv", [*COURSE, *rows]))
     assert table.genre_names == ("Action", "Drama", "N/A", "News")
@@ -338,7 +338,7 @@ def test_error_unclosed_quote(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "genres", ["{'id': 18, 'name': 'Drama'}", "[18]", "[Drama]", "18", "18.0", "Drama, War", "Drama;War"]
+    "genres", ["{'id': 18, 'name': 'Drama'}", "[18]", "[Drama]", "('Drama')", "18", "18.0", "Drama, War", "Drama;War"]
 )
 def test_error_genres_of_another_layout(write_csv, genres):
     path = write_csv("films.csv", [["id", "genres"], ["1", "Drama"], ["2", genres]])
