@@ -14,8 +14,8 @@ class Direction(NamedTuple):
         kernel: (D, 4H).
         recurrent_kernel: (H, 4H).
         bias: (4H,).
-        input_dropout: factors on the inputs, 0 or 1 / (1 - rate), the same at each step of a sequence: (B, D), or
-            (4, B, D) with separate ones for each gate, or None.
+        input_dropout: factors on the inputs, 0 or 1 / (1 - rate), the same at each step of a sequence: (B, D), with
+            ``recurrent_dropout`` (4, B, D), separate ones for each gate; or None.
         recurrent_dropout: factors on the state, (4, B, H), or None.
     """
 

@@ -52,13 +52,11 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
 def _products(direction: Direction, shape: tuple[int, ...]) -> Products:
     weights = jnp.concatenate([direction.kernel, direction.recurrent_kernel])
     on_input, on_state = direction.input_dropout, direction.recurrent_dropout
-    if on_state is None and (on_input is None or on_input.ndim == 2):
+    if on_state is None:
         on_both = None if on_input is None else _joined(on_input, jnp.ones((shape[0], len(direction.recurrent_kernel))))
         return Products((weights,), (direction.bias,), (on_both,))
-    if on_input is None or on_input.ndim == 2:
-        on_input = (jnp.ones((shape[0], shape[2])) if on_input is None else on_input,) * 4
-    if on_state is None:
-        on_state = (jnp.ones((shape[0], len(direction.recurrent_kernel))),) * 4
+    if on_input is None:
+        on_input = (jnp.ones((shape[0], shape[2])),) * 4
     factors = tuple(_joined(on_input[gate], on_state[gate]) for gate in range(4))
     return Products(tuple(jnp.split(weights, 4, 1)), tuple(jnp.split(direction.bias, 4)), factors)
 
