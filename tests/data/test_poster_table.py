@@ -1,4 +1,5 @@
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -100,11 +101,17 @@ def test_the_file_is_reused_until_a_poster_or_a_setting_changes(folder, cache, m
     assert (changed[9] == changed[8]).all()
     made(folder, "disk", resize="letterbox")
     assert len(list((cache / "posters").iterdir())) == 6
+    second = set((cache / "posters").iterdir()) - {*first}
+    for file in second:
+        os.utime(file, (0, 0))
+    made(folder, "disk")
+    used = {file for file in second if file.stat().st_mtime}
+    assert len(used) == 2
     monkeypatch.setattr(poster_table, "_MOST_TABLES", 2)
     made(folder, "disk", resize="crop")
     left = sorted((cache / "posters").iterdir())
     assert [p.suffix for p in left] == [".json", ".npy"] * 2
-    assert not set(first) & set(left)
+    assert used < {*left}
 
 
 @pytest.mark.parametrize(

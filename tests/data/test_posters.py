@@ -93,14 +93,16 @@ def test_exif_orientation_is_applied(tmp_path):
 
 def bad_file(tmp_path, kind):
     path = tmp_path / f"{kind}.jpg"
-    buffer = io.BytesIO()
+    buffer, tiff = io.BytesIO(), io.BytesIO()
     picture().save(buffer, "JPEG")
+    picture().save(tiff, "TIFF")
     contents = {
         "zero bytes": b"",
         "html": b"<!DOCTYPE html><html>404</html>",
         "half": buffer.getvalue()[: len(buffer.getvalue()) // 2],
         "header only": buffer.getvalue()[:30],
         "noise": bytes(range(256)) * 8,
+        "tiff": tiff.getvalue(),
         "400 megapixels": big_png(20_000),
         "60 megapixels": big_png(7_800),
         "empty png": big_png(64),
@@ -118,6 +120,7 @@ BAD = {
     "half": "the picture is damaged",
     "header only": "the picture is damaged",
     "noise": "not a picture in a supported format",
+    "tiff": "not a picture in a supported format",
     "400 megapixels": "too many",
     "60 megapixels": "too many pixels (7800 x 7800, at most 50 million are allowed)",
     "empty png": "the picture is damaged",

@@ -161,6 +161,11 @@ def test_posters_with_similar_names_are_found(films, tmp_path, film_ids, picture
     assert table.posters_found == "2 of 2 in posters/"
 
 
+def test_the_folder_with_most_similar_names_is_used(films, tmp_path):
+    table = films("a/TT1.jpg", "b/TT1.jpg", "b/TT2.jpg")
+    assert table.poster_paths[:2] == (tmp_path / "b/TT1.jpg", tmp_path / "b/TT2.jpg")
+
+
 @pytest.mark.parametrize(
     ("film_ids", "pictures", "found"),
     [

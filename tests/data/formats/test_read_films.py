@@ -338,7 +338,18 @@ def test_error_unclosed_quote(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "genres", ["{'id': 18, 'name': 'Drama'}", "[18]", "[Drama]", "('Drama')", "18", "18.0", "Drama, War", "Drama;War"]
+    "genres",
+    [
+        "{'id': 18, 'name': 'Drama'}",
+        "[18]",
+        "[Drama]",
+        "('Drama')",
+        "{'name': 'Drama'}",
+        "18",
+        "18.0",
+        "Drama, War",
+        "Drama;War",
+    ],
 )
 def test_error_genres_of_another_layout(write_csv, genres):
     path = write_csv("films.csv", [["id", "genres"], ["1", "Drama"], ["2", genres]])
@@ -581,6 +592,10 @@ def test_error_two_tables_that_fit(write_csv, tmp_path):
     for name in ("mine.csv", "test.csv"):
         write_csv(name, [*FILMS, film_row()])
     check_error(tmp_path, "2 files that fit: mine.csv, test.csv")
+    for name in ("mine.csv", "train.csv", "val.csv"):
+        write_csv(name, [*FILMS, film_row()])
+    (tmp_path / "mine.csv").rename(tmp_path / "valid.csv")
+    check_error(tmp_path, "4 files that fit: test.csv, train.csv, val.csv, valid.csv")
 
 
 @pytest.mark.parametrize("validation", ["val", "Valid", "validation"])
