@@ -106,7 +106,7 @@ def test_linear_words_match_scikit_learns_tfidf():
 def test_linear_subwords_match_scikit_learns_character_ngrams():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    texts = ["sea seas", "seaside", "a seaman at sea", "hospital"]
+    texts = ["sea seas", "seaside undersea", "a seaman at sea", "hospital"]
     names = ["", "[UNK]", *sorted({word for text in texts[:3] for word in text.split()})]
     tokens = np.zeros((4, 4), "int32")
     for row, text in enumerate(texts):

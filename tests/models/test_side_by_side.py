@@ -68,6 +68,14 @@ def test_a_network_of_its_own_that_ends_in_a_fusion_of_layers_is_one_member():
     assert grad_cam(module, {"poster": np.ones((3, 8, 8, 3), "uint8")}, np.zeros(3, int)).shape == (3, 4, 4)
 
 
+def test_dropout_acts_in_training_only():
+    words = keras.Input((8,), name="overview")
+    model, read = keras.Model(words, keras.layers.Dropout(0.5)(words)), {"overview": np.ones((4, 8), "float32")}
+    [calm], [noisy] = (each_member(model, read, training=training) for training in (False, True))
+    assert (numpy(calm) == 1).all()
+    assert (numpy(noisy) == 0).any()
+
+
 def reads_both():
     overview, poster = keras.Input((None,), name="overview"), keras.Input((4, 4, 3), name="poster")
     words = keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=1, keepdims=True), output_shape=(1,))(overview)
