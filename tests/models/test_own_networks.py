@@ -17,7 +17,6 @@ from kgenre.models import (
     overview_lstm_words,
     overview_words,
     poster_overview_fusion,
-    poster_resnet,
 )
 from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.frequent_words import FrequentWords
@@ -26,6 +25,7 @@ from kgenre.models.linear_subwords import LinearSubwords, parts_of
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.log_odds import prior_log_odds
 from kgenre.models.masked_pooling import MaskedPooling
+from kgenre.models.named_network import network_function
 from kgenre.models.optimizers import cosine_rate
 from kgenre.models.word_dropout import WordDropout
 from kgenre.models.word_vectors import WordVectors, genre_evidence, ppmi_vectors
@@ -213,9 +213,21 @@ def test_more_padding_changes_nothing(network):
     assert prob.shape == (3, 3)
 
 
-def test_parameters_of_the_poster_network():
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        ("poster_resnet", 226_345),
+        ("poster_colours", 10_555),
+        ("poster_resnet_colours", 237_000),
+        ("overview_words", 260_025),
+        ("overview_lstm_pooled", 2_365_666),
+        ("overview_lstm_words", 2_795_791),
+        ("poster_overview_fusion", 2_591_986),
+    ],
+)
+def test_parameters_of_the_networks(network, parameters):
     with numpy_weights():
-        assert poster_resnet().count_params() == 226_345
+        assert network_function(network)().count_params() == parameters
 
 
 @pytest.mark.parametrize(
