@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kgenre.cli.main import main
-from kgenre.data import FilmData, FilmDataError, make_sample_films, prepare, read_films, read_poster
+from kgenre.data import FilmData, FilmDataError, inspection, make_sample_films, prepare, read_films, read_poster
 from kgenre.data.formats import prepared
 from kgenre.data.inspection import inspect_films
 from kgenre.data.prepare import prepare_films
@@ -80,6 +80,15 @@ def test_inspect_finds_all_faults(films):
     few = inspect_films(table.with_genres([*table.genre_names, "News"]), min_films=5)
     assert (few["min_films"], few["never_occurring"]) == (5, ["News"])
     assert sorted(few["rare"]) == sorted(name for name, count in counts.items() if count < 5) != []
+
+
+def test_near_hashes_are_found_whichever_of_their_bits_differ():
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, 50, np.uint64)
+    four_bits = [sum(1 << int(bit) for bit in rng.choice(64, inspection.NEAR, replace=False)) for _ in hashes]
+    hashes = np.append(hashes, hashes ^ np.array(four_bits, np.uint64))
+    alike = np.zeros((100, 8, 9), np.uint8)
+    assert inspection._near(hashes, alike, range(100), []) == [[i, i + 50] for i in range(50)]
 
 
 def test_posters_with_equal_hashes_are_not_always_near_identical(films):
@@ -337,7 +346,7 @@ def test_error_a_folder_with_other_files(films, tmp_path):
 
 
 def test_films_without_any_input_are_left_out(tmp_path):
-    (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\nc,War, ...!\n")
+    (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\nc,War, ...!\nd\n")
     table = read_films(tmp_path)
     assert prepare_films(table, tmp_path / "out")["films"] == 1
     prepare_films(table, tmp_path / "out")
@@ -348,6 +357,7 @@ def test_films_without_any_input_are_left_out(tmp_path):
     quarantine = (tmp_path / "out" / "quarantine.csv").read_text()
     assert "a,no poster and no overview\n" in quarantine
     assert "c,no poster and no overview\n" in quarantine
+    assert "line 5,the row has too few or too many fields\n" in quarantine
     with pytest.raises(FilmDataError, match=r"No film of .* can be used: no poster and no overview"):
         prepare_films(table.subset([0]), tmp_path / "none")
     with pytest.raises(FilmDataError, match=r"films\.csv has no films"):

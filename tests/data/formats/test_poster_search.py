@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kgenre.data import FilmData, FilmDataError, examine_posters, read_films
+from kgenre.data import FilmData, FilmDataError, read_films, read_posters
 from kgenre.data.formats import poster_search
 
 pytestmark = pytest.mark.backend_free
@@ -205,7 +205,8 @@ def test_links_do_not_lead_out_of_the_folder(films, tmp_path, tmp_path_factory):
     os.symlink(outside / "tt1.jpg", tmp_path / "tt1.jpg")
     table = films()
     assert table.posters_found == "1 of 4 in the folder of the table"
-    assert "outside" in examine_posters(table.poster_paths, table.root)[0].reason
+    [bad, *_] = read_posters(table, max_bad_fraction=1.0)[1]
+    assert (bad.id, "outside" in bad.reason) == ("tt1", True)
 
 
 @pytest.mark.parametrize("slashes", ["//", "\\\\", "/\\"])
