@@ -10,7 +10,9 @@ from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.packed_columns import PackedTexts
 
 pytestmark = pytest.mark.one_backend("tensorflow")
-TEXTS = PackedTexts([f"Film {i % 7} of the {word}." for i, word in enumerate(["ship", "sea", "", "night"] * 300)])
+# The vocabulary of the even rows does not depend on how words are standardized and split; the ids of the odd rows do.
+FILMS = [("film", "ship"), ("film\u8239", "sea"), ("film", ""), ("FILM", "night")] * 300
+TEXTS = PackedTexts([f"{film} {i % 7} of the {word}." for i, (film, word) in enumerate(FILMS)])
 TRAINING = np.arange(0, 1200, 2)
 SETTINGS = {"vocabulary_size": 12, "sequence_length": None, "standardize": "lower", "stem": "english", "min_df": 2}
 
