@@ -27,7 +27,7 @@ def choose_split(
     take_given: bool,
     fractions: tuple[float, float],
     seed: int,
-    to_test: bool = False,
+    to_test: bool,
 ) -> Split:
     """Return a split of all films as read, before any is left out.
 

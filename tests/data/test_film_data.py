@@ -134,6 +134,7 @@ def test_arguments_may_be_numpys(sample):
         films.setup("fit")
     assert json.dumps(of_numpy.state_dict()) == json.dumps(plain.state_dict())
     assert {type(getattr(of_numpy, name)) for name in given} == {int, float, bool}
+    assert "overviews of up to 9 words, vocabulary 50;" in plain.description
 
 
 def test_each_part_has_its_films(films):
