@@ -412,7 +412,7 @@ def test_course_layout_reads_a_list_written_by_numpy(write_csv):
             "3 of 3 genre names look like several genres, such as 'Crime Drama'",
         ),
         (["War", "Drama", "News", "War Drama"], ""),
-        (["Film Noir", "Dark Comedy", "Road Movie"], ""),
+        (["Spaghetti Western", "Dark Comedy", "Road Movie"], ""),
         ([f"g{i // 2}" for i in range(100)], "50 genres for 100 films, such as 'g0'"),
         ([f"g{i // 4}" for i in range(100)], ""),
     ],
