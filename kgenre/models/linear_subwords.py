@@ -79,7 +79,7 @@ class LinearSubwords(LinearWords):
 
         ends = np.zeros(self.words + 1, np.int64)  # ids beyond the vocabulary have no subwords
         ends[1 : len(numbers) + 1] = np.cumsum([len(of_word) for of_word in numbers])
-        ends[len(numbers) + 1 :] = ends[len(numbers)]
+        ends[len(numbers) :] = ends[len(numbers)]
         indices = np.fromiter(itertools.chain.from_iterable(numbers), np.int64)
         return csr_array((np.ones(len(indices), np.float32), indices, ends), (self.words, parts))
 

@@ -22,6 +22,11 @@ def test_geometry_of_a_poster(resize, scale, window, inner):
     assert fit(450, 300, (64, 64), resize) == (scale, window, inner)
 
 
+def test_a_line_is_cropped_to_a_pixel():
+    assert fit(1000, 1, (48, 192), "crop").window == (499, 0, 1, 1)
+    assert fit(1, 1000, (192, 48), "crop").window == (0, 499, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("before", "size"),
     [(before, (64, 64)) for before in [(111, 75), (64, 64), (40, 90), (1, 1), (2, 128), (127, 3), (90, 40)]]

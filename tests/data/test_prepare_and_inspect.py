@@ -14,6 +14,7 @@ from kgenre.cli.main import main
 from kgenre.data import FilmData, FilmDataError, inspection, make_sample_films, prepare, read_films, read_poster
 from kgenre.data.formats import prepared
 from kgenre.data.inspection import inspect_films
+from kgenre.data.poster_examination import examine_posters
 from kgenre.data.prepare import prepare_films
 
 pytestmark = pytest.mark.one_backend("tensorflow")
@@ -251,6 +252,17 @@ def test_an_interrupted_preparation_resumes(films, tmp_path, monkeypatch):
     (out / ".DS_Store").touch()  # macOS writes it when the folder is viewed
     prepare_films(table, out, (24, 16), films_per_shard=8)  # preparing the same films again starts over
     assert len(written) == 9
+
+
+def test_an_interrupted_shard_of_other_films_is_written_again(films, tmp_path):
+    table = read_films(films)
+    changed = dataclasses.replace(table, titles=["New", *table.titles[1:]])
+    files = examine_posters(table.poster_paths, table.root)
+    settings = {"image_size": [24, 16], "resize": "squash", "posters": "jpeg"}
+    first, second = (
+        prepare._shard(tmp_path / "a.tfrecord", some, files, range(4), settings) for some in (table, changed)
+    )
+    assert first["sha256"] != second["sha256"]
 
 
 @pytest.mark.parametrize("left", [b"", b'{"key": "', b"\xff"])
