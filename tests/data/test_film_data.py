@@ -246,6 +246,8 @@ def test_unusable_films_are_left_out_and_logged(broken, tmp_path, caplog):
 def test_rows_left_out_of_a_part_are_counted_by_reason():
     rows = [LeftOut(f"a{line}", f"test.csv: line {line}: an earlier row is the same") for line in range(4)]
     assert summarize_left_out(rows) == "test.csv: an earlier row is the same (a0, ...)"
+    rows = [LeftOut(f"{kind}{i}", kind * 3) for i in range(2) for kind in "abcdefg"]
+    assert summarize_left_out(rows).endswith("2: eee (e0, ...); 4 for other reasons")
 
 
 def test_films_that_were_predicted_are_checked_before_training(broken):
@@ -498,6 +500,13 @@ def test_prediction_needs_only_the_state(films, state, sample):
         np.testing.assert_array_equal(got[name], expected[name])
     assert again.genre_names == films.genre_names
     assert again.state_dict() == state
+
+
+def test_a_run_without_a_split_gets_a_new_one(state, sample):
+    again = FilmData(str(sample))
+    again.load_state_dict(state | {"split": None, "marks": ""})
+    again.setup("fit")
+    assert sum(again.split.sizes) == 120
 
 
 def test_a_loaded_state_is_not_learned_again(films, state, sample, monkeypatch):
@@ -844,6 +853,9 @@ def test_incomplete_films_can_be_kept(broken, caplog, monkeypatch):
         films.setup("fit")
     with pytest.raises(RuntimeError, match="no vocabulary yet"):
         films.encode(overviews=["A ship in space."])
+    films = FilmData(str(broken), incomplete="keep", posters=False)
+    films.setup("fit")
+    assert "poster" not in films.encode(overviews=["A ship in space."])
 
 
 def test_training_films_are_those_of_the_split(films):

@@ -370,6 +370,7 @@ def test_films_without_any_input_are_left_out(tmp_path):
     assert "a,no poster and no overview\n" in quarantine
     assert "c,no poster and no overview\n" in quarantine
     assert "line 5,the row has too few or too many fields\n" in quarantine
+    assert quarantine.count("\n") == 4, "the header and these"
     with pytest.raises(FilmDataError, match=r"No film of .* can be used: no poster and no overview"):
         prepare_films(table.subset([0]), tmp_path / "none")
     with pytest.raises(FilmDataError, match=r"films\.csv has no films"):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from kgenre.data import FilmDataError, FilmTable, Split, read_films, split_films
+from kgenre.data import FilmDataError, FilmTable, Split, read_films, split, split_films
 
 pytestmark = pytest.mark.backend_free
 
@@ -251,3 +251,10 @@ def test_error_films_that_all_share_a_text():
 def test_genres_of_a_single_film_do_not_change_the_sizes():
     split = split_films(films(150, genres=np.eye(150, dtype=np.uint8), genre_names=tuple(f"T{g}" for g in range(150))))
     assert split.sizes == (105, 15, 30)
+
+
+def test_an_empty_part_gets_films_whose_genres_others_have():
+    genres = np.array([[1, 0], [0, 1], [0, 1], [0, 1]], bool)
+    part_of = np.zeros(4, np.int64)
+    split._fill_empty_parts(part_of, genres, np.ones(4, np.int64), np.array([0.5, 0.25, 0.25]))
+    assert (part_of[0], sorted(part_of)) == (0, [0, 0, 1, 2])

@@ -5,7 +5,7 @@ from keras import ops
 
 import kgenre
 from kgenre.data import FilmData
-from kgenre.models import GenreClassifier
+from kgenre.models import GenreClassifier, genre_classifier
 from kgenre.models.mixing import cutmix, mixup
 
 B, H, W, G = 64, 12, 8, 3
@@ -55,12 +55,18 @@ def small_network(genres, image_size):
 
 
 @pytest.mark.one_backend("tensorflow")
-def test_a_classifier_trains_on_mixed_batches(sample, in_tmp_path):
+def test_a_classifier_trains_on_mixed_batches(sample, in_tmp_path, monkeypatch):
+    mixed = []
+    for mix in (mixup, cutmix):
+        monkeypatch.setattr(
+            genre_classifier, mix.__name__, lambda *given, mix=mix: mixed.append(mix.__name__) or mix(*given)
+        )
     module = GenreClassifier(small_network, learning_rate=1e-2, mixup=0.2, cutmix=1.0)
     films = FilmData(str(sample), overviews=False, image_size=(8, 8), batch_size=16)
     trainer = kgenre.Trainer(max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     trainer.fit(module, datamodule=films)
     assert 0 < trainer.callback_metrics["train/loss"] < 2
+    assert mixed[:2] == ["mixup", "cutmix"]
 
 
 def test_mixing_without_posters_is_refused():

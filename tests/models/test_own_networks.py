@@ -127,6 +127,10 @@ def test_linear_subwords_match_scikit_learns_character_ngrams():
     expected = 3.0 * (vectorizer.transform(texts) @ kernel[order]) + bias
     np.testing.assert_allclose(numpy(layer(tokens)), expected, rtol=1e-4)
     assert set(numpy(layer.parts)[[0, 1, 14]].ravel()) == {0}, "padding, the unknown word and no word have no parts"
+    few = LinearSubwords(2, 15, subwords=3, min_df=2)
+    few.build(tokens.shape)
+    few.adapt_to_films({"overview": tokens, "genres": genres, "vocabulary": np.array(names)})
+    assert numpy(few.parts).max() == 2, "1 and 2: 0 means none"
 
 
 def test_single_characters_of_unspaced_scripts_are_subwords():
