@@ -55,7 +55,7 @@ def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) 
 
 
 def build_network(network: Any, arguments: Mapping[str, Any], sizes: Mapping[str, Any], members: int = 1) -> Any:
-    """Build a `keras.Model` for the data.
+    """Build a `keras.Model` for the data, from what `check_network` accepts.
 
     Args:
         network: a name for `network_function`, a function that builds a Keras model, or a Keras model, which is
@@ -66,13 +66,12 @@ def build_network(network: Any, arguments: Mapping[str, Any], sizes: Mapping[str
         members: number of copies side by side (see `side_by_side`), each with its own weights.
 
     Raises:
-        TrainerError: see `check_network` and `check_built`; or the network cannot be built.
+        TrainerError: see `check_built`; or the network cannot be built.
 
     Example:
         >>> build_network("overview_words", {}, {"genres": 20, "vocabulary_size": 10_000}).output_shape
         (None, 20)
     """
-    check_network(network, arguments, members)
     words = sizes.get("vocabulary_size")
     if hasattr(network, "layers"):
         check_built(network, network.name, words)

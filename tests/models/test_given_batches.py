@@ -34,6 +34,13 @@ def test_error_batches_with_another_number_of_genres(tmp_path):
         quiet_trainer(tmp_path, max_steps=1, logger=False).fit(GenreClassifier(network(3)), [BATCH])
 
 
+def test_error_more_genres_than_the_built_network_has():
+    module = GenreClassifier(network())
+    module.prepare_for(["Drama", "War"], {})
+    with pytest.raises(TrainerError, match="has 2 outputs, but the data have 3 genres"):
+        module.prepare_for(["Drama", "War", "News"], {})
+
+
 @pytest.mark.parametrize("argument", [{"label_smoothing": 0.1}, {"loss": "weighted_binary_crossentropy"}])
 def test_error_frequencies_are_needed_but_batches_have_none(tmp_path, argument):
     with pytest.raises(TrainerError, match="need a datamodule with training_films"):
