@@ -80,11 +80,12 @@ def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) ->
         # Here and not in what XLA compiles, whose products of large matrices take twice as long.
         d_recurrent = []
         for direction, states in enumerate(_shifted(tuple(outputs[:2]), _steps(mask))):
-            states, d_gate = tf.cast(states, recurrent.dtype), tf.cast(d_gates[direction], recurrent.dtype)
-            if factors:
-                d_recurrent.append(tf.einsum("gtbh,gtbk->ghk", states * factors[0][direction][:, None], d_gate))
-            else:
-                d_recurrent.append(tf.einsum("tbh,gtbk->ghk", states, d_gate))
+            states = states * tf.cast(factors[0][direction][:, None], states.dtype) if factors else states[None]
+            states, d_gate = (
+                tf.cast(tf.reshape(x, (x.shape[0], -1, x.shape[-1])), recurrent.dtype)
+                for x in (states, d_gates[direction])
+            )
+            d_recurrent.append(tf.matmul(states, d_gate, transpose_a=True))  # (4, H, H)
         return *d_gates, None, tf.stack(d_recurrent), *(None for _ in factors)
 
     return tuple(outputs), gradient
