@@ -206,8 +206,6 @@ def _title(key: str) -> str:
 
 def short_title(key: str) -> str:
     """Return a baseline's title without its method, which is explained below the tables."""
-    if key == Top3Baseline.key:
-        return "always the top three genres"
     return TITLES.get(key, key).removesuffix(" + logistic regression")
 
 

@@ -39,6 +39,19 @@ def test_letters_are_made_smaller_only_if_that_saves_a_page(monkeypatch, pages, 
     assert pdf.to_pdf([blocks.Heading("Title", 1)]) == f"{scale}"
 
 
+def test_a_smaller_scale_applies_to_the_whole_page(monkeypatch):
+    monkeypatch.setattr("reportlab.rl_config.pageCompression", 0)
+    content = pdf._built([blocks.Heading("Title", 1)], 0.88)[0]
+    assert b".88 0 0 .88 0 0 cm" in content
+    assert b"/MediaBox [ 0 0 595.2756 841.8898 ]" in content, "A4"
+
+
+def test_columns_are_as_wide_as_their_longest_line():
+    widths = pdf._table(blocks.Table(("", "a", "b"), (("run", "0.123\n0.1234", "1"),)), 500)._colWidths
+    assert widths[1] == pytest.approx((6 + 2) / (1 + 2) * widths[2])
+    assert sum(widths) == pytest.approx(500)
+
+
 def test_the_language_is_given_to_screen_readers():
     assert b"/Lang (en)" in pdf.to_pdf([blocks.Heading("Title", 1)])
 

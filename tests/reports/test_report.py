@@ -35,7 +35,7 @@ from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.models import explanations, trained_classifier
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
-from kgenre.reports.blocks import Bullets, Figure, Film, Films, Guess, Paragraph, Table
+from kgenre.reports.blocks import Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure, genres_figure
 from kgenre.reports.html import to_html
@@ -52,11 +52,12 @@ from kgenre.reports.run_difference import (
     baseline_difference,
     genre_differences,
     random_order,
+    run_differences,
 )
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import differences, results, training_table
 from kgenre.reports.tested_checkpoint import checkpoint_of_test, outdated_tests
-from kgenre.reports.verdicts import against_baselines, better_run, headline, learning_verdict, per_genre
+from kgenre.reports.verdicts import COMPARED, against_baselines, better_run, headline, learning_verdict, per_genre
 
 pytestmark = pytest.mark.one_backend("tensorflow")
 GENRES = ("Comedy", "Drama", "N/A", "War")
@@ -118,7 +119,8 @@ def make_run(
         f"data: {{init_args: {{path: '{films}', format: auto, batch_size: 32}}}}\nseed_everything: 3\n"
     )
     (folder / "split.json").write_text(json.dumps({"seed": 0, "train": ids[40:70], "validation": [], "test": ids[:40]}))
-    (folder / "environment.json").write_text(json.dumps({"backend": "jax", "versions": {"keras": "3", "jax": "0"}}))
+    machine = {"backend": "jax", "devices": ["cpu:0"], "cpus": 2, "versions": {"keras": "3", "jax": "0"}}
+    (folder / "environment.json").write_text(json.dumps(machine))
     return folder
 
 
@@ -207,6 +209,9 @@ def test_the_verdict_follows_from_the_numbers(runs):
         assert headline(of, Numbers()).startswith(f"{said} the genre frequencies")
     for of, said in ((same[3:5], "Neither model"), (same[3:], "None of the models")):
         assert headline(of, Numbers()).startswith(f"{said} beats the genre frequencies")
+    first, second = (dataclasses.replace(r, metrics=r.metrics | {"test/map": v}) for r, v in ((good, 0.5), (poor, 0.7)))
+    assert " poor ranks best (mAP 0.700; good: 0.500)." in headline([first, second], Numbers())
+    assert "ranks best" not in headline([good], Numbers())
     few = dataclasses.replace(good, metrics=good.metrics | {"test/films": 3})
     said = [headline([run], Numbers()) for run in (good, few)]
     assert ["3 test films are too few to judge by" in text for text in said] == [False, True]
@@ -227,6 +232,10 @@ def test_thresholds_that_change_nothing_and_find_everything(runs):
     assert "finds only Comedy and Drama" in said
     assert "changes micro-F1 from 0.700 to 0.600" in said
     assert "Micro-F1 is lower with it" in said
+    untuned = {name: value for name, value in run.metrics.items() if "tuned" not in name and name != "test/threshold"}
+    never = dataclasses.replace(run, metrics=untuned)
+    assert thresholds(never, Numbers()).endswith("No thresholds were tuned: the checkpoint was never validated.")
+    assert set(run_differences(never, run, list(COMPARED))[0]) == {"loss", "map"}
 
 
 def test_markup_in_names_is_shown_as_it_is(films, tmp_path, undrawn):
@@ -255,6 +264,7 @@ def test_a_test_without_any_genre_has_no_figure_of_genres(films, tmp_path):
     assert run.present_genres == []
     text, pictures = to_markdown(report_blocks([run], Numbers(), 0, explain=False))
     assert set(pictures) == {"learning_curves.png"}
+    assert "Example films" not in text
     assert "No test films, so not part of any average over genres: Comedy, Drama, N/A, War." in text
 
 
@@ -341,6 +351,22 @@ def test_genre_differences_are_corrected_for_multiple_tests(runs):
     assert nobody["Drama"] == one, "a genre that no common test film has is not a comparison"
 
 
+def test_genres_that_one_of_two_runs_is_ahead_for(runs, monkeypatch):
+    good, poor = read_runs(runs)
+    ahead, behind, level = (Difference(value, value - 0.1, value + 0.1) for value in (0.2, -0.2, 0.0))
+
+    def said(comedy, drama):
+        found = {"Comedy": comedy, "Drama": drama}  # War has too few films
+        monkeypatch.setattr("kgenre.reports.verdicts.genre_differences", lambda *_: found)
+        return " ".join(per_genre([good, poor], Numbers()))
+
+    ap = [f"{run.genre('Drama', 'ap'):.2f}" for run in (good, poor)]
+    one = f"good is ahead for Drama ({ap[0]} against {ap[1]}); for the other 1 the difference is not significant."
+    assert one in said(level, ahead)
+    assert f"; poor is ahead for Drama ({ap[1]} against {ap[0]}). " in said(ahead, behind)
+    assert "no genre's average precision differs significantly." in said(level, level)
+
+
 def test_limited_epochs_are_mentioned(runs):
     run, _ = read_runs(runs)
 
@@ -370,7 +396,9 @@ def test_learning_curve_states(films, tmp_path):
         assert learning_curve(run).state == state
     assert "it hardly changed" in training(run, Numbers())
     assert "learning rate" in next_steps([run])[0]
-    assert "it has no learning curve" in training(dataclasses.replace(run, rows=[]), Numbers())
+    never = dataclasses.replace(run, rows=[])
+    assert "it has no learning curve" in training(never, Numbers())
+    assert "learning rate" not in " ".join(next_steps([never]))
     jumps = (0.41, 0.37, 0.36, 0.35, 0.35, 0.35, 0.345, 0.34, 0.313, 0.317, 0.312, 0.328, 0.322)
     (run,) = read_runs([make_run(tmp_path / "jumps" / "version_0", films, 0.5, jumps, fit=lambda i: 0.3 - 0.002 * i)])
     assert learning_curve(run).state == "falling", "two epochs above the best are no overfitting here"
@@ -513,7 +541,10 @@ def test_a_genre_without_test_films_is_named_and_left_out(report):
 
 
 def test_results_are_listed_with_baselines(runs, undrawn):
-    tables = [block for block in report_blocks(read_runs(runs), Numbers(), 0, False) if isinstance(block, Table)]
+    blocks = report_blocks(read_runs(runs), Numbers(), 0, False)
+    assert any("good has a significantly lower loss than poor" in str(b) for b in blocks if isinstance(b, Bullets))
+    tables = [block for block in blocks if isinstance(block, Table)]
+    assert all(len(row) == len(table.header) for table in tables for row in table.rows)
     names = [row[0].strip() for row in tables[1].rows]
     assert names == [
         "good",
@@ -528,13 +559,15 @@ def test_results_are_listed_with_baselines(runs, undrawn):
     assert "▲" in pairs["good – genre frequencies †"][0]
     assert "▼" in pairs["poor – genre frequencies †"][0]
     assert re.search(r"† mAP is compared with 0\.\d{3}, .* instead of the 0\.\d{3}", tables[2].caption)
-    at = {row[0]: row for row in tables[3].rows}
+    at, metrics = {row[0]: row for row in tables[3].rows}, read_runs(runs)[0].metrics
     own, base = (
-        [f"{read_runs(runs)[0].metrics[f'{of}/{n}']:.3f}" for n in ("precision", "recall")]
-        for of in ("test", "test/baseline_tfidf")
+        [f"{metrics[f'{of}/{n}']:.3f}" for n in ("precision", "recall")] for of in ("test", "test/baseline_tfidf")
     )
     assert at["good"][3] == " / ".join(own)
+    assert at["good"][4] == " / ".join(f"{metrics[f'test/tuned_{n}']:.3f}" for n in ("precision", "recall"))
     assert at["TF-IDF (overviews)"][3] == " / ".join(base)
+    assert at["good"][-2:] == (f"{metrics['test/ece']:.3f}", f"{metrics['test/brier']:.4f}")
+    assert tables[0].caption.endswith("on 2 CPU cores.")
     assert all("▲" in cell for cell in pairs["good – poor"][:2])
 
 
@@ -594,6 +627,8 @@ def test_one_film_is_no_plural(runs):
     one = {"data/train_films": 1, "data/validation_films": 1, "data/test_films": 1, "test/films": 1}
     single = dataclasses.replace(run, metrics=run.metrics | one)
     card = model_card(single, Numbers())
+    assert f"| loss (binary cross-entropy) | {run.metrics['test/loss']:.4f} | " in card
+    assert f"; Brier score {run.metrics['test/brier']:.4f} (genre frequencies: " in card
     assert card.index("expected calibration error") < card.index("## Intended use"), "it is a result"
     text = to_markdown(report_blocks([single], Numbers(), 0, explain=False))[0] + card
     assert "1 training film, 1 validation film, on which" in text
@@ -608,10 +643,12 @@ def test_fused_run_has_no_training(runs):
         "model": {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments},
         "data": {"init_args": {"batch_size": 64}},
     }
-    table = training_table([dataclasses.replace(run, config=config, rows=[])], Numbers())
+    fused = dataclasses.replace(run, name="fused", config=config, rows=[])
+    table = training_table([fused], Numbers())
     assert table.rows[0][1] == "both"
     assert table.rows[0][3:5] == ("–", "–")
-    assert table.caption == "Combined from trained runs, not trained: good."
+    assert table.caption == "Combined from trained runs, not trained: fused."
+    assert training_table([run, fused], Numbers()).caption.endswith(table.caption)
 
 
 def test_genres_hardly_above_chance_are_named(runs):
@@ -726,6 +763,9 @@ def test_wording_of_miscalibrated_probabilities(runs):
     assert "Its probabilities" not in said(wrong), "as many genres, of other films"
     assert "Its probabilities are a little too high" in said(np.clip(true * 1.0, 0.05, 1))
     assert "Its probabilities are far too high" in said(np.clip(true * 1.0, 0.5, 1))
+    assert "on purpose" not in said(np.clip(true * 1.0, 0.5, 1))
+    run = dataclasses.replace(run, config={"model": {"init_args": {"loss": "focal"}}})
+    assert "Its training loss, focal, shifts them on purpose" in said(np.clip(true * 1.0, 0.5, 1))
 
 
 def test_probabilities_of_exactly_0_add_up_to_too_few_genres(runs, recwarn):
@@ -893,7 +933,7 @@ def test_explained_film_in_every_format(films):
     assert '<span style="background: rgba(255, 130, 0, 0.70)">&lt;tank&gt;</span>' in page
     assert '<span style="background: rgba(60, 120, 255, 0.40)">kiss</span>' in page
     text, pictures = to_markdown([block])
-    assert set(pictures) == {"film_1.jpg", "film_1_1.jpg"}
+    assert set(pictures) == set(re.findall(r"!\[.+?\]\((.+?)\)", text)) == {"film_1.jpg", "film_1_1.jpg"}
     assert "War 0.90 ✓ (words for War: tank)" in text
     assert "Truth: War, Pre\\*Code\n" in text
     assert to_pdf([block]).count(b"/Subtype /Image") == 1, "the same picture twice is kept once"
@@ -991,6 +1031,9 @@ def test_moved_films_are_found_at_data_path(films, tmp_path):
     run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
     assert examples(run)[0].poster is None
     assert examples(run, data_path=str(films))[0].poster is not None
+    some = make_sample_films(tmp_path / "some", n=20)
+    known, gone = examples(run, ids=["sample00019", "sample00020"], data_path=str(some))
+    assert (known.poster is None, gone.poster is None) == (False, True)
 
 
 def test_choice_of_films(runs):
@@ -1151,7 +1194,7 @@ def test_different_numbers_of_test_films_are_mentioned(runs, films, tmp_path, un
     fewer = make_run(tmp_path / "fewer" / "version_0", films, 0.5, tested=30)
     numbers = Numbers()
     title, _, told, *rest = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)
-    assert title.text == "Film genres: 2 models"
+    assert title == Heading("Film genres: 2 models", 1)
     assert "Not all models were tested on the same films: good on 40 and fewer on 30." in told.text
     assert results_caption(rest).startswith("40 test films of good; 95 % intervals")
     title, _, heading, *rest = report_blocks(read_runs(runs), numbers, 0, explain=False)
@@ -1168,10 +1211,10 @@ def results_caption(blocks):
 def test_best_run_may_be_worse_on_the_films_that_both_were_tested_on(runs):
     best, _ = read_runs(runs)
 
-    def said(loss, ranking):
+    def said(loss, ranking, others=("other",)):
         found = {"loss": Difference(loss, loss - 0.01, loss + 0.01, lower_is_better=True)}
         found["map"] = Difference(ranking, ranking - 0.01, ranking + 0.01)
-        return better_run(best, {"other": found})
+        return better_run(best, dict.fromkeys(others, found))
 
     higher = "On the test films that both have, good has a significantly higher loss than other"
     assert said(0.1, -0.1) == [f"{higher}, and ranks worse (mAP)."]
@@ -1183,6 +1226,7 @@ def test_best_run_may_be_worse_on_the_films_that_both_were_tested_on(runs):
     level = "The loss of good does not differ significantly from that of other, but good ranks"
     assert said(0.0, -0.1) == [f"{level} worse (mAP) than it: which is better depends on the purpose."]
     assert said(0.0, 0.1) == [f"{level} better (mAP) than it."]
+    assert said(0.0, 0.1, ("a", "b")) == [f"{level} better (mAP) than them.".replace("of other", "of a and b")]
 
 
 def test_unusable_folders_are_refused(runs, films, tmp_path, capsys):
@@ -1240,8 +1284,10 @@ def test_output_in_the_home_folder(runs, tmp_path, monkeypatch):
 
 def test_report_command(runs, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["report", str(runs[0]), "--out", str(out), "--explain", "false", "--films", "2"]) == 0
-    assert f"Written to {out}" in capsys.readouterr().out
+    assert main(["report", str(runs[0]), "--out", str(out), "--films", "2"]) == 0
+    printed = capsys.readouterr()
+    assert f"Written to {out}" in printed.out
+    assert "good is shown without explanations: " in printed.err, "its checkpoints have been deleted"
     assert io.BytesIO((out / "report.pdf").read_bytes()).read(5) == b"%PDF-"
 
 
@@ -1252,7 +1298,7 @@ def test_tested_checkpoint_is_found(runs, tmp_path, caplog):
         write_checkpoint(Checkpoint({}, state={"global_step": n}), run / "checkpoints" / f"step={n:06}") for n in (9, 3)
     )
     write_pointer(best.parent, "best", best)
-    for step, tested in ((3, best), (9, last), (5, best)):
+    for step, tested in ((3, best), (9, last), (5, best), (None, best)):  # None: by an older version
         (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
         caplog.clear()
         assert checkpoint_of_test(read_runs([run])[0]) == tested
@@ -1278,3 +1324,5 @@ def test_run_trained_after_its_test_is_named(runs, tmp_path, caplog):
     (other,) = read_runs(shutil.copytree(runs[0], run / "test_other", ignore=lambda *_: ["split.json"]))
     other.metrics["test/step"] = 84
     assert outdated_tests([other], Numbers())[0].endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
+    shutil.rmtree(path)
+    assert not outdated_tests([other], Numbers()), "there is nothing left to test"
