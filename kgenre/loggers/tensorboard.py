@@ -270,7 +270,7 @@ class TensorBoardLogger(Logger):
 
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             step = self._resume_step or 0
-            if self._resume_step is not None and folder.partition("/")[0] == "test":
+            if folder.partition("/")[0] == "test":
                 step += 1  # a test at that step was of the same weights, and is not repeated
             self._write(folder, step=step, session_log=start)
         return self._files[folder]

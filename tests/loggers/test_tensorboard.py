@@ -82,6 +82,7 @@ def test_resuming_drops_later_points(logger, tmp_path):
 
 def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     """Scalars of the checkpoint's step are logged again by the run; texts and pictures are copied."""
+    logger.log_text("early", "before the checkpoint's step", 2)
     for step in (2, 3):
         logger.log_text("note", f"before {step}", step)
         logger.log_metrics({"a": 1.0}, step)
@@ -101,6 +102,7 @@ def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     assert [event.step for event in events.Tensors("b")] == [2, 3, 4]
     assert [event.step for event in events.Tensors("a")] == [2]
     assert events.Tensors("late") == []
+    assert len(events.Tensors("early")) == 1
 
 
 @pytest.mark.parametrize(
@@ -127,10 +129,11 @@ def test_invalid_state_copies_nothing(logger, tmp_path, state):
 
 
 def test_later_test_keeps_the_points(logger, tmp_path):
-    logger.log_metrics({"a": 1.0}, 5)
+    logger.log_metrics({"a": 1.0, "val/loss": 1.0}, 5)
     again = TensorBoardLogger()  # another process opens the run's folder
     again.open(tmp_path)
     again.log_metrics({"test/loss": 2.0}, 5)
+    assert len(list(tmp_path.glob("val/events*"))) == 1, "it has nothing to write there"
     assert scalars(tmp_path, "a") == [(5, 1.0)]
     assert scalars(tmp_path, "test/loss") == [(5, 2.0)]
 
@@ -207,11 +210,12 @@ def test_hparams_tab(logger, tmp_path):
     values = metadata.parse_session_start_info_plugin_data(start).hparams
     assert (values["model.rate"].number_value, values["model.network"].string_value) == (0.1, "cnn")
     assert (values["model.size"].string_value, values["seed"].string_value) == ("[64, 64]", "null")
+    assert metadata.parse_session_start_info_plugin_data(start).start_time_secs > 0
     assert metadata.parse_session_end_info_plugin_data(end).status == 2  # STATUS_FAILURE
 
 
 def test_pr_curve_counts(logger, tmp_path):
-    true, prob = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1])
+    true, prob = np.array([True, True, False, False]), np.array([1.0, 0.4, 0.6, 0.1])
     logger.log_pr_curves({"a": (true, prob)}, 3, thresholds=11)
     (event,) = read(tmp_path).Tensors("a")
     tensor = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(6, 11)
@@ -219,11 +223,13 @@ def test_pr_curve_counts(logger, tmp_path):
         above = prob >= threshold - 1e-9
         expected = [(above & true).sum(), (above & ~true).sum(), (~above & ~true).sum(), (~above & true).sum()]
         assert tensor[:4, place].tolist() == expected
+        assert tensor[4:, place] == pytest.approx([expected[0] / above.sum(), expected[0] / true.sum()])
     assert read(tmp_path).SummaryMetadata("a").plugin_data.plugin_name == "pr_curves"
 
 
 def test_histograms_leave_out_nan(logger, tmp_path):
-    logger.log_histograms({"w": np.array([0.0, 1.0, 1.0, np.nan]), "nothing": np.array([np.nan])}, 1, bins=2)
+    logger.log_histograms({"w": np.array([0.0, 1.0, 1.0, np.nan])}, 1, bins=2)
+    logger.log_histograms({"nothing": np.array([np.nan])}, 1)
     (event,) = read(tmp_path).Tensors("w")
     buckets = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(2, 3)
     assert buckets.tolist() == [[0, 0.5, 1], [0.5, 1, 2]]
@@ -265,7 +271,7 @@ def test_image_and_graph(logger, tmp_path):
     logger.log_graph([("Input", "InputLayer", []), ("Dense", "Dense", ["Input"])])
     events = read(tmp_path)
     assert events.Tensors("films")[0].tensor_proto.string_val[:2] == [b"30", b"20"]
-    assert [node.name for node in events.Graph().node] == ["Input", "Dense"]
+    assert [(node.name, node.op) for node in events.Graph().node] == [("Input", "InputLayer"), ("Dense", "Dense")]
 
 
 def test_graph_of_a_keras_model(logger, tmp_path):
