@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from kgenre.allowed_imports import missing_class_message
-from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
+from kgenre.checkpoints import find_checkpoint, newest_checkpoint, read_state
 from kgenre.cli.arguments import typed_value
 from kgenre.cli.parser import Parser
 from kgenre.cli.run_place import run_place
@@ -53,7 +53,10 @@ def checkpoint_at(path: str | Path, to_fit: bool) -> Path:
 def configured_checkpoint(options: Namespace, to_fit: bool) -> Path | None:
     """Return the checkpoint that the trainer will use for "best", "last" or a path that was not typed, as in a config.
 
-    None if there is none, or none is readable. The options are as parsed without the checkpoint.
+    None if there is none yet. The options are as parsed without the checkpoint.
+
+    Raises:
+        CheckpointError: the path, or what "best" points to, is no checkpoint.
     """
     if not (given := options.ckpt_path or ("" if to_fit else "best")):
         return None
@@ -65,10 +68,7 @@ def configured_checkpoint(options: Namespace, to_fit: bool) -> Path | None:
             newest, _ = newest_checkpoint(experiment)
             return newest.path if newest is not None else None
         wanted = newest_pointer(experiment, str(wanted))
-    try:
-        return None if wanted is None else checkpoint_at(wanted, to_fit)
-    except CheckpointError:  # the trainer reports what is wrong
-        return None
+    return None if wanted is None else checkpoint_at(wanted, to_fit)
 
 
 def use_hyperparameters(parser: Parser, checkpoint: Path) -> dict[str, Any]:

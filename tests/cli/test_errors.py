@@ -1,6 +1,7 @@
 """Errors of use: one or two lines with what was given and what to give instead, and exit code 1 or 2."""
 
 import errno
+import os
 import shutil
 
 import pytest
@@ -34,7 +35,7 @@ def fails(capsys):
         (["fot"], 2, ["'fot'", "fit, validate, test, predict"]),
         (["fit", "--config", "absent.yaml"], 2, ["absent.yaml", "does not exist"]),
         (["fit", "--config", "~nobody-of-this-name/a.yaml"], 2, ["~nobody-of-this-name/a.yaml", "does not exist"]),
-        (["fit", "--trainer.max_epoch", "3"], 2, ["--trainer.max_epoch.", "mean --trainer.max_epochs?"]),
+        (["fit", "--trainer.max_epoch", "3"], 2, ["mean --trainer.max_epochs? Options: kgenre fit --help"]),
         (["fit", "--max_epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
         (["fit", "--trainer.num_nodes", "2"], 2, ["--trainer.num_nodes: there is only one process: leave it out."]),
         (["fit", "--num_nodes", "2"], 2, ["--num_nodes: there is only one process: leave it out."]),
@@ -62,7 +63,11 @@ def fails(capsys):
         (["fit", "--trainer.callbacks=Timer", "--trainer.callbacks.verbose=1"], 2, ["'verbose': the end is always"]),
         (["fit", "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath=x"], 2, ["in <run>/checkpoints"]),
         (["fit", "--trainer.logger=CSVLogger", "--trainer.logger.version=3"], 2, ["'version': runs are numbered"]),
-        (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.patience=x"], 2, ["patience takes a whole"]),
+        (
+            ["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.patience=x"],
+            2,
+            ["EarlyStopping's patience"],
+        ),
         (
             ["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.mode=x"],
             2,
@@ -114,7 +119,7 @@ def fails(capsys):
         ),
         (["predict", "--poster", "x.jpg"], 2, ["--ckpt_path is required: the folder of a run"]),
         (["report", "a long text " * 22], 1, ["File name too long: 'a long text a long"]),
-        (["fuse"], 2, ["give at least one run's folder, such as"]),
+        (["fuse"], 2, ["give at least one run's folder, such as", "Options: kgenre fuse --help"]),
         (["predict", "--ckpt_path", "x", "--overview", "x", "--out", "x.csv"], 1, ["--out FILE", "--data.path"]),
         (["fit", "--epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
         (["fit", "--trainer.epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
@@ -134,6 +139,8 @@ def fails(capsys):
         (["tensorboard", "run", "--port", "65536"], 1, ["--port takes 0 to 65535. Received: 65536"]),
         (["predict", "--ckpt_path", "absent", "--poster", "x.jpg"], 1, ["absent", "does not exist"]),
         (["predict", "--ckpt_path", "absent"], 1, ["--poster", "--data.path"]),
+        (["predict", "--ckpt_path", "x", "--overview", "x", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
+        (["test", "--trainer.name", "x", "--ckpt_path", "last"], 1, ["no last checkpoint under runs/x"]),
         (["predict", "--ckpt_path", "x", "--data.path", "x", "--json"], 1, ["--json is for one film", "--out FILE"]),
         (["data", "inspct", "x"], 1, ["takes one of inspect, prepare, sample. Received: 'inspct'"]),
     ],
@@ -197,14 +204,25 @@ def test_a_misspelled_name_fails_before_the_backend_import(fails, command, optio
         ("", "config.yaml is empty. An example of a configuration"),
         ("# nothing yet", "config.yaml is empty"),
         ("epochs: 3", "the config has epochs, which is not an option. Did you mean --trainer.max_epochs?"),
+        ("trainer: {name: \x07}", "special characters are not allowed"),
+        ("trainer: {name: é}", "config.yaml is not a YAML file: it is not text."),
     ],
 )
 def test_wrong_config(fails, tmp_path, text, word):
     config = tmp_path / "config.yaml"
-    config.write_text(text)
+    config.write_bytes(text.encode("latin-1"))
     code, lines = fails("fit", "--config", config)
     assert code == 2
     assert word in " ".join(lines[-2:]), lines
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_configs_checkpoint_is_looked_for_before_the_backend_import(fails, command, tmp_path, monkeypatch):
+    monkeypatch.setattr("kgenre.cli.quiet_backend.import_backend", lambda **kinds: pytest.fail("imported"))
+    (tmp_path / "config.yaml").write_text("ckpt_path: absent")
+    code, lines = fails(command, "--config", tmp_path / "config.yaml")
+    assert (code, len(lines)) == (1, 1)
+    assert "Checkpoint absent does not exist." in lines[0]
 
 
 def test_a_config_in_the_configs_folder_is_suggested(fails, tmp_path, monkeypatch):
@@ -213,6 +231,19 @@ def test_a_config_in_the_configs_folder_is_suggested(fails, tmp_path, monkeypatc
     (tmp_path / "configs" / "mine.yaml").write_text("trainer: {max_epochs: 3}")
     _, lines = fails("fit", "--config=mine.yaml")
     assert "--config mine.yaml: the file does not exist. Did you mean configs/mine.yaml?" in lines[-1]
+
+
+def test_the_newest_runs_are_named_if_none_is_given(fails, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for age in range(4):
+        (run := tmp_path / "runs" / f"net{age}" / "version_0").mkdir(parents=True)
+        os.utime(run, (1e9 - age, 1e9 - age))
+    _, lines = fails("test")
+    newest = ", ".join(os.path.join("runs", f"net{age}", "version_0") for age in range(3))
+    assert lines[-1].endswith(f"that it was trained with. The newest runs: {newest}.")
+    (tmp_path / "runs" / "genre_classifier").mkdir()
+    _, lines = fails("test")
+    assert "no best checkpoint under" in lines[-1]
 
 
 def test_a_folder_of_runs_suggests_the_newest(fails, tmp_path):
