@@ -33,9 +33,11 @@ def order_arguments(arguments: Sequence[str], defaults: dict[str, str]) -> list[
             configs.append(word)
         else:
             rest.append(word)
-    for word in configs:
+    for i, word in enumerate(configs):
         if word != "--config":
-            _check_config(word.removeprefix("--config="))
+            _check_config(given := word.removeprefix("--config="))
+            if os.path.exists(given) and not os.path.isfile(given):  # a pipe: the parser may read configs twice
+                configs[i] = word.removesuffix(given) + Path(given).read_text(encoding="utf-8")
     _refuse_films_as_class(typed_value("--data", rest), defaults["data"])
     return _expand_short_forms(_as_paths([*_environment(), *configs, *_with_class(rest, defaults)]))
 

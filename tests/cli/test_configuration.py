@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from kgenre.cli.arguments import order_arguments
 from kgenre.cli.configuration import dump, make_parser, parse, start
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.main import main
+from kgenre.cli.optimizer import use_optimizer
 from kgenre.cli.usage import UsageError
 
 pytestmark = pytest.mark.one_backend("jax")
@@ -126,6 +128,17 @@ def test_a_config_beside_other_checkpoints_is_no_runs_own(poster_run, films, tmp
     assert (found.data.init_args.path, checkpoint_path("best", found)) == (str(films), "best")
 
 
+def test_another_checkpoint_for_the_config_of_a_run(poster_run):
+    given = options("--config", str(poster_run / "config.yaml"))
+    here = poster_run / "checkpoints"
+    assert [checkpoint_path(word, given) for word in ("best", "last", "runs/x")] == [
+        here / "best",
+        here / "last",
+        "runs/x",
+    ]
+    assert checkpoint_path("last", given, to_fit=True) == poster_run
+
+
 def test_a_runs_films_may_lie_in_the_home_folder(poster_run, tmp_path, monkeypatch):
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -142,6 +155,18 @@ def test_error_missing_config_on_a_windows_drive(monkeypatch):
     monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows: the drive's colon is not YAML
     with pytest.raises(UsageError, match="the file does not exist"):
         order_arguments(["--config", r"C:\absent.yaml"], {})
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no /dev/fd here")
+@pytest.mark.parametrize("option", [["--config", ""], ["--config="]], ids=["word", "equals sign"])
+def test_a_config_may_be_a_pipe_or_yaml_itself(digits, option):
+    """As in ``--config <(sed ... a.yaml)``; a class other than the default one makes the parser read configs again."""
+    read, write = os.pipe()
+    with os.fdopen(read), os.fdopen(write, "w") as pipe:
+        pipe.write("trainer: {max_epochs: 7}\nmodel: digits.DigitNet\ndata: digits.Digits\n")
+        pipe.close()
+        given = options(*option[:-1], f"{option[-1]}/dev/fd/{read}", "--config", "trainer: {name: x}")
+    assert (given.trainer.max_epochs, given.trainer.name, given.model.class_path) == (7, "x", "digits.DigitNet")
 
 
 def test_a_config_is_merged_into_the_previous_one(tmp_path):
@@ -259,6 +284,16 @@ def test_optimizer_and_schedule_options():
     assert given.optimizer.class_path == "SGD"
     assert given.optimizer.init_args == {"momentum": 0.9}
     assert given.lr_scheduler.class_path == "CosineDecay"
+
+
+def test_error_a_schedule_for_several_optimizers():
+    given = options(
+        "--lr_scheduler=CosineDecay", "--lr_scheduler.initial_learning_rate=1", "--lr_scheduler.decay_steps=1"
+    )
+    module = SimpleNamespace(configure_optimizers=lambda: {"head.*": "adam", ".*": "sgd"})
+    use_optimizer(module, given)
+    with pytest.raises(UsageError, match="--lr_scheduler needs a single optimizer: set --optimizer, too"):
+        module.configure_optimizers()
 
 
 def test_user_classes_in_the_printed_config(digits, capsys):
