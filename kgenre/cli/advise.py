@@ -53,9 +53,7 @@ def advise(arguments: Sequence[str], precision: str) -> int:
                 return 1
         if any(variant.backend == backend and variant.lacks_bfloat16 for variant in found):
             found |= _measure(arguments, backend, "16-mixed")
-    now = next((variant for variant in found if variant[:2] == (backends[0], precision)), None)
-    if now is None:
-        return 1
+    now = next(variant for variant in found if variant[:2] == (backends[0], precision))
     if shared := _on_all_cores(found):
         found |= _measure(arguments, shared.backend, shared.precision, shared.devices)
     _print_table(found, now)
