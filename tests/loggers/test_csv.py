@@ -117,6 +117,11 @@ def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monke
     assert "lacks rows" in said[1]
     logger.finalize("success")
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
+    with monkeypatch.context() as read_only:
+        read_only.setattr("pathlib.Path.open", refuse)
+        (tmp_path / "metrics.csv").rename(tmp_path / "away.csv")
+        with pytest.raises(PermissionError):  # not a spreadsheet's doing
+            logger.log_metrics({"a": 4.0}, 4)
     logger.log_metrics({"a": 4.0}, 4)
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
 

@@ -87,6 +87,7 @@ def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
         logger.log_text("note", f"before {step}", step)
         logger.log_metrics({"a": 1.0}, step)
         logger.log_histograms({"b": np.arange(5.0)}, step)
+    logger.log_text("config", "old", 3)
     state = json.loads(json.dumps(logger.state_dict(3)))
     assert logger.state_dict(4) == {}
     logger.log_text("late", "after the checkpoint", 3)
@@ -94,6 +95,7 @@ def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     for _ in range(2):  # stopped again, at the same step
         again = TensorBoardLogger()
         again.open(tmp_path, resume_step=3)
+        again.log_text("config", "new", 3)  # by `kgenre fit`, when the run is opened
         again.load_state_dict(state, 3)
     again.log_histograms({"b": np.arange(5.0)}, 4)
     events = read(tmp_path)
@@ -103,6 +105,7 @@ def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     assert [event.step for event in events.Tensors("a")] == [2]
     assert events.Tensors("late") == []
     assert len(events.Tensors("early")) == 1
+    assert [event.tensor_proto.string_val[0] for event in events.Tensors("config")] == [b"new"]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +213,9 @@ def test_hparams_tab(logger, tmp_path):
     values = metadata.parse_session_start_info_plugin_data(start).hparams
     assert (values["model.rate"].number_value, values["model.network"].string_value) == (0.1, "cnn")
     assert (values["model.size"].string_value, values["seed"].string_value) == ("[64, 64]", "null")
-    assert metadata.parse_session_start_info_plugin_data(start).start_time_secs > 0
-    assert metadata.parse_session_end_info_plugin_data(end).status == 2  # STATUS_FAILURE
+    ended = metadata.parse_session_end_info_plugin_data(end)
+    assert ended.status == 2  # STATUS_FAILURE
+    assert ended.end_time_secs > 0
 
 
 def test_pr_curve_counts(logger, tmp_path):

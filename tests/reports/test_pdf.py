@@ -6,8 +6,12 @@ from reportlab.platypus import Paragraph
 from kgenre.reports import blocks, pdf
 
 
-def test_heading_and_paragraph_stay_with_what_follows():
+@pytest.fixture(autouse=True)
+def _fonts():
     pdf._register_fonts("")
+
+
+def test_heading_and_paragraph_stay_with_what_follows():
     content = [
         blocks.Heading("Title", 1),
         blocks.Paragraph("Summary."),

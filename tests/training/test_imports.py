@@ -24,6 +24,7 @@ import inspect, sys, kgenre
 from kgenre import *
 from kgenre.callbacks import *
 from kgenre.loggers import *
+assert {{*kgenre.__all__, "callbacks"}} <= set(dir(kgenre))
 for name in set(kgenre.__all__) - {{"TrainerError"}}:
     inspect.signature(getattr(kgenre, name))
 Trainer(callbacks=[ModelCheckpoint(), EarlyStopping(), LearningRateScheduler(ConstantThenDecay())])
