@@ -14,7 +14,7 @@ import kgenre
 from kgenre.checkpoints import read_checkpoint, write_checkpoint
 from kgenre.cli import predict
 from kgenre.cli.arguments import order_arguments
-from kgenre.cli.configuration import dump, make_parser, parse, start
+from kgenre.cli.configuration import _seed_of, dump, make_parser, parse, start
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.main import main
 from kgenre.cli.optimizer import use_optimizer
@@ -126,6 +126,10 @@ def test_a_config_beside_other_checkpoints_is_no_runs_own(poster_run, films, tmp
     assert options(*words, "--ckpt_path", "last").data.init_args.path == str(films)
     found = parse(make_parser("test", ""), words, to_fit=False)
     assert (found.data.init_args.path, checkpoint_path("best", found)) == (str(films), "best")
+
+
+def test_a_run_without_a_config_takes_the_given_seed(tmp_path):
+    assert _seed_of(tmp_path, 3) == 3
 
 
 def test_another_checkpoint_for_the_config_of_a_run(poster_run):

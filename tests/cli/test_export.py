@@ -1,6 +1,7 @@
 """``kgenre export`` from the command line."""
 
 import json
+import os
 import sys
 
 import keras
@@ -26,6 +27,18 @@ def test_the_exported_program_predicts_the_same(poster_run, films, tmp_path, cap
     printed = [line.removesuffix("predicted").split() for line in run_python(code).splitlines()]
     assert [name for name, _ in printed] == [film["genre"] for film in expected]
     assert [float(value) for _, value in printed] == pytest.approx([film["probability"] for film in expected], abs=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("written", "backend"), [("saved_model", "tensorflow"), ("onnx", "tensorflow"), ("keras", "jax")]
+)
+def test_tensorflow_writes_its_own_formats(written, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr("kgenre.models.export.export_classifier", lambda *arguments: tmp_path)
+    monkeypatch.setattr("kgenre.cli.quiet_backend.import_backend", lambda **kinds: None)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.delitem(sys.modules, "keras")  # as when the command starts
+    assert main(["export", "run", "folder", "--format", written]) == 0
+    assert os.environ["KERAS_BACKEND"] == backend
 
 
 def test_errors_are_one_line(poster_run, tmp_path, capsys, monkeypatch):

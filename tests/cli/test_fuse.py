@@ -2,10 +2,12 @@
 
 import errno
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 from kgenre.checkpoints import find_checkpoint, read_checkpoint, write_checkpoint
 from kgenre.cli import fuse
@@ -21,8 +23,14 @@ def log_odds(run):
 
 
 def test_a_poster_and_an_overview_run_are_fused(poster_run, overview_run, films, tmp_path, capsys):
-    assert main(["fuse", str(overview_run), str(poster_run), "--root", str(tmp_path), "--name", "fused 🎬"]) == 0
+    moved = shutil.copytree(films, tmp_path / "moved")
+    gone = json.loads((poster_run / "split.json").read_text())["train"][0]
+    rows = (moved / "films.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (moved / "films.csv").write_text("".join(row for row in rows if not row.startswith(gone)), encoding="utf-8")
+    where = ["--root", str(tmp_path), "--name", "fused 🎬", "--data.path", str(moved)]
+    assert main(["fuse", str(overview_run), str(poster_run), *where]) == 0
     run = tmp_path / "fused 🎬" / "version_0"
+    assert yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["data"]["init_args"]["path"] == str(moved)
     metrics = json.loads((run / "metrics.json").read_text())
     for name in ("loss", "map", "baseline_tfidf/loss", "baseline_colours/loss", "threshold"):
         assert f"test/{name}" in metrics
@@ -39,7 +47,7 @@ def test_a_poster_and_an_overview_run_are_fused(poster_run, overview_run, films,
         np.testing.assert_allclose(columns @ fitted, target, atol=2e-3)
         assert (fitted[:2] > -1e-3).all()
 
-    capsys.readouterr()
+    assert capsys.readouterr().out.splitlines()[-1] == f'Report: kgenre report "{run}"'
     poster = next((films / "posters").iterdir())
     for given in (["--overview", "A ship in space."], ["--poster", str(poster)]):
         assert main(["predict", "--ckpt_path", str(run), *given, "--json"]) == 0
@@ -47,6 +55,8 @@ def test_a_poster_and_an_overview_run_are_fused(poster_run, overview_run, films,
         assert len(said["genres"]) == 3
     assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run)]) == 0
     assert json.loads((run / "metrics.json").read_text())["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-4)
+    assert main(["fuse", str(run), str(poster_run), "--root", str(tmp_path)]) == 1
+    assert "version_0 is already a fused run. Fuse the runs that it was made from" in capsys.readouterr().err
 
 
 def test_weights_are_fitted_on_films_that_have_the_input(monkeypatch):
@@ -99,7 +109,7 @@ def test_the_mean_is_over_the_inputs_that_a_film_has(poster_run, overview_run, f
         genres = json.loads(capsys.readouterr().out.splitlines()[-1])["genres"]
         return {genre["genre"]: genre["probability"] for genre in genres}
 
-    assert main(["fuse", str(overview_run), str(poster_run), "--method", "mean", "--root", str(tmp_path)]) == 0
+    assert main(["fuse", str(poster_run), str(overview_run), "--method", "mean", "--root", str(tmp_path)]) == 0
     run = tmp_path / "fused" / "version_0"
     overview, poster = ["--overview", "A ship in space."], ["--poster", str(next((films / "posters").iterdir()))]
     alone = predicted(overview_run, *overview), predicted(poster_run, *poster)
@@ -149,6 +159,17 @@ def test_error_the_same_checkpoint_twice(overview_run, tmp_path, capsys):
     assert main(["fuse", *twice, "--root", str(tmp_path / "out")]) == 1
     assert "The same checkpoint is given twice" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_error_no_validation_films(overview_run, tmp_path, capsys):
+    checkpoint = read_checkpoint(find_checkpoint(overview_run))
+    split = checkpoint.state["data"]["state"]["split"]
+    split |= {"train": split["train"] + split["validation"], "validation": []}
+    other = write_checkpoint(checkpoint, tmp_path / "step=000009")
+    assert main(["fuse", str(other), "--root", str(tmp_path / "out")]) == 1
+    assert (
+        "There are no validation films to fit the weights on: train with --data.val_fraction" in capsys.readouterr().err
+    )
 
 
 def test_error_a_folder_without_a_run(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -67,11 +68,33 @@ def test_error_too_little_memory_to_load_the_backend(clean, monkeypatch):
         import_backend(data=False)
 
 
+@pytest.mark.parametrize("extras", [True, False])
+def test_users_code_can_use_the_extras_of_keras(clean, monkeypatch, extras):
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
+    hidden = []
+    look = SimpleNamespace(import_module=lambda name: hidden.append("sklearn" in sys.modules))
+    monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", look)
+    monkeypatch.setattr("kgenre.engines.prepare_keras", lambda: None)
+    import_backend(data=False, extras=extras)
+    assert (hidden, "sklearn" in sys.modules) == ([not extras], False)
+
+
 def test_messages_about_keras_json_are_shown(clean, monkeypatch, capfd):
     monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", SimpleNamespace(import_module=lambda name: None))
     monkeypatch.setattr("kgenre.engines.prepare_keras", lambda: os.write(2, b"kgenre uses channels_last."))
     import_backend(data=False)
     assert capfd.readouterr().err == "kgenre uses channels_last."
+
+
+def test_another_handler_of_ctrl_c_stays(clean, monkeypatch):
+    monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", SimpleNamespace(import_module=lambda name: None))
+    monkeypatch.setattr("kgenre.engines.prepare_keras", lambda: None)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        import_backend(data=False)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_users_own_cache_folder_is_kept(clean, monkeypatch):

@@ -6,12 +6,16 @@ import math
 import os
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from boring import BoringModule
 
+import kgenre
 from kgenre.checkpoints import read_checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
+from kgenre.cli.next_step import print_next_command
 
 ALIKE = pytest.mark.one_backend("jax")
 METRICS = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "top3_hit")
@@ -266,6 +270,19 @@ def test_predictions_use_the_thresholds_of_the_checkpoint(poster_run):
 
 
 @ALIKE
+@pytest.mark.parametrize(
+    ("base", "pointers", "suggested"),
+    [(BoringModule, ["last"], True), (BoringModule, [], False), (kgenre.Module, ["last"], False)],
+)
+def test_a_test_is_suggested_if_the_run_can_be_tested(base, pointers, suggested, tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    for name in pointers:
+        (tmp_path / "checkpoints" / name).touch()
+    state = SimpleNamespace(fn="fit")
+    print_next_command(SimpleNamespace(run_dir=tmp_path, results_dir=None, module=base(), state=state))
+    assert capsys.readouterr().out == f"Test: kgenre test --ckpt_path {tmp_path}\n" * suggested
+
+
 def test_a_resumed_run_keeps_its_films_and_arguments(poster_run, films, tmp_path, capsys):
     run = shutil.copytree(poster_run, tmp_path / "course" / "version_0")
     text = (run / "config.yaml").read_text().replace("seed_everything: 0", "seed_everything: 5")

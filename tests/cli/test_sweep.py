@@ -63,7 +63,7 @@ def swept(sweep):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kgenre.cli.trial.subprocess", SimpleNamespace(Popen=InThisProcess, STDOUT=None))
-        assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8, -2]") == 0
+        assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8, -2]", "--test=true") == 0
     return Path("runs", "batches").absolute()
 
 
@@ -77,6 +77,8 @@ def test_all_trials_are_checked_before_the_first_one_runs(sweep, monkeypatch):
     monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
     assert sweep("--sweep.trainer.max_epochs", '[1, 2, "many"]') == 2
     assert shown == [(0, 3), (1, 3), (2, 3)]
+    assert sweep("--sweep.trainer.max_epochs", '["many"]', "--method=random", "--trials=4") == 2
+    assert shown[3:] == [(0, 4)]
 
 
 def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
@@ -91,6 +93,8 @@ def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
 def test_the_best_configuration_is_written(swept):
     best = yaml.safe_load((swept / "best.yaml").read_text())
     assert best["trainer"]["limit_train_batches"] == 8
+    assert best["test"]
+    assert "\ntest: false\n" in (swept / "trial_000" / "config.yaml").read_text(), "only the winner sees the test films"
     assert (best["trainer"]["name"], best["trainer"]["default_root_dir"]) == ("batches_best", "runs")
     assert main(["fit", "--config", str(swept / "best.yaml"), "--print_config"]) == 0
 
@@ -157,7 +161,11 @@ def test_an_interrupted_sweep_resumes(sweep, swept, tmp_path, monkeypatch, capsy
     finished = (swept / "trial_000" / "trial.json").read_bytes()
     (swept / "trial_001" / "trial.json").unlink()
     assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches=[1, 8]") == 0
-    assert "trial_000  limit_train_batches 1  max_time None  val/loss" in capsys.readouterr().out
+    _, known, trained, *_ = capsys.readouterr().out.splitlines()
+    assert known.startswith("trial_000  limit_train_batches 1  max_time None  val/loss")
+    assert known.endswith("  (already finished)")
+    assert trained.startswith("trial_001  limit_train_batches 8  max_time None  val/loss")
+    assert "already finished" not in trained
     assert (swept / "trial_000" / "trial.json").read_bytes() == finished
     assert not (swept / "trial_001" / "version_1").exists()
     assert json.loads((swept / "trial_001" / "trial.json").read_text())["status"] == "finished"
@@ -201,6 +209,13 @@ def test_ctrl_c_at_the_end_of_a_trial_keeps_its_result_and_stops_the_sweep(tmp_p
         trial.run()
     assert (trial.status, trial.score) == ("finished", 0.5)
     assert Trial(tmp_path, {}, "", "val/loss", "min").load_finished()
+    (tmp_path / "version_0" / "metrics.csv").unlink()
+    (tmp_path / "version_0" / "metrics.json").write_text('{"val/loss": 0.25, "val/map": null}')
+    without_table = [Trial(tmp_path, {}, "", name, "min") for name in ("val/loss", "val/map")]  # it has another logger
+    assert [(trial.load_finished(), trial.score) for trial in without_table] == [(True, 0.25), (False, None)]
+    outcomes.append(130)  # of a trial that has noticed Ctrl-C
+    trial.run()
+    assert (trial.status, (tmp_path / "trial.json").exists()) == ("interrupted", False)
 
 
 def test_ctrl_c_in_a_callback_of_the_garbage_collector_stops_the_sweep(sweep, swept, monkeypatch):
@@ -234,6 +249,9 @@ def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
     without_config = shutil.copytree(swept / "trial_000", tmp_path / "without")
     (without_config / "config.yaml").unlink()
     assert not Trial(without_config, {}, config, "val/loss", "min").load_finished()
+    without_run = shutil.copytree(swept / "trial_000", tmp_path / "without_run")
+    shutil.rmtree(without_run / "version_0")
+    assert not Trial(without_run, {}, config, "val/loss", "min").load_finished()
 
 
 @pytest.mark.parametrize(
@@ -269,6 +287,8 @@ def test_a_long_reason_is_shortened_in_the_table(tmp_path):
     trial = Trial(tmp_path, {}, "", "val/loss", "min")
     trial.reason = "kgenre: network is one of " + "poster_cnn_2024, " * 20
     assert _shown_score(trial) == "network is one of poster_cnn_2024, …"
+    (tmp_path / "output.log").write_bytes(b"\xff\nkgenre: no such network\nOptions: kgenre fit --help\n")
+    assert trial._last_line() == "kgenre: no such network"
 
 
 def test_error_optuna_is_not_installed(sweep, capsys, monkeypatch):

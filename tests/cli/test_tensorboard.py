@@ -1,11 +1,13 @@
 """``kgenre tensorboard``, and the files that a fit writes for it."""
 
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import PureWindowsPath
+from types import ModuleType
 
 import pytest
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
@@ -65,6 +67,28 @@ def test_run_names_omit_the_common_folder():
     runs = [PureWindowsPath(r"C:\Users\a,b\runs", name) for name in (r"posters\version_0", r"words\version_1")]
     assert names_of(runs) == ["posters/version_0", "words/version_1"]
     assert names_of([PureWindowsPath(r"C:\a"), PureWindowsPath(r"D:\b")]) == ["C_/a", "D_/b"]
+
+
+def test_several_runs_and_a_port_that_is_taken(poster_run, overview_run, monkeypatch):
+    given, program = {}, importlib.import_module("tensorboard.program")
+
+    class Server(program.TensorBoard):
+        def launch(self):
+            given.update(vars(self.flags))
+            raise program.TensorBoardServerException("in use")
+
+    monkeypatch.setattr(program, "TensorBoard", Server)
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.notf", ModuleType("notf"))
+    with pytest.raises(UsageError, match=r"^TensorBoard cannot start \(in use\): set another --port, or 0 for any"):
+        start([str(poster_run), str(overview_run)], port=1)
+    (first, of_first), (second, of_second) = (part.split(":") for part in given["logdir_spec"].split(","))
+    assert (of_first, of_second) == (str(poster_run), str(overview_run))
+    assert first.endswith("/posters/version_0")
+    assert second.endswith("/texts/version_0")
+    assert (given["port"], given["host"]) == (1, "localhost")
+    with pytest.raises(UsageError, match="in use"):
+        start([str(poster_run)])
+    assert (given["logdir"], given["logdir_spec"]) == (str(poster_run), "")
 
 
 def test_a_damaged_events_file_is_warned_about(poster_run, tmp_path, capsys):
