@@ -57,7 +57,6 @@ class TensorBoardLogger(Logger):
         is_there = "" in self._files and self._files[""].exists()
         if self._run_dir == run_dir and resume_step is None and is_there:
             return
-        self.finalize("success")
         self._run_dir, self._resume_step = run_dir, resume_step
         self._files, self._views = {}, (0, {})
         self._file("")
