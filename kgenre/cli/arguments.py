@@ -129,7 +129,7 @@ def _expand_short_forms(arguments: list[str]) -> list[str]:
 def _check_config(given: str) -> None:
     """Reject a file that does not exist; what may itself be YAML is left to the parser, which accepts that too."""
     path = Path(os.path.expanduser(given))
-    if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {") and given != "null":
+    if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {"):
         beside = Path("configs") / path.name
         hint = next(
             (f" Did you mean {file}?" for file in (beside, beside.with_name(f"{path.name}.yaml")) if file.is_file()), ""

@@ -47,7 +47,10 @@ _NO_NAME = re.compile(r"Problem with given class_path '([\w.]+)':\s+module '([\w
 _WRONG_TYPE = re.compile(
     r"Problem with given class_path '(?P<cls>[\w.]+)':\s+Parser key \"(?P<name>[\w.]+)\":\s+(?P<rest>.*)", re.DOTALL
 )
-_EXPECTED = re.compile(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])(?:\. Got value: (.*))?")
+_EXPECTED = re.compile(
+    r"Expected a (?:(?:<class '(?:\w+\.)*)?(\w+)(?:'>| with \d+ elements)|typing\.Literal\[(.*?)\])"
+    r"(?:\. Got value: (.*))?"
+)
 _GIVEN = re.compile(r"Given value: (?:NestedArg\(.*val=(.*)\)$|(.*))", re.MULTILINE)
 _BELOW = re.compile(r"NestedArg\(key='([\w.]*)', val=(.*)\)$")  # of --trainer.max_steps.x
 _NO_NAME_OF_A_CLASS = re.compile(

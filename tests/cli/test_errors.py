@@ -34,6 +34,7 @@ def fails(capsys):
     [
         (["fot"], 2, ["'fot'", "fit, validate, test, predict"]),
         (["fit", "--config", "absent.yaml"], 2, ["absent.yaml", "does not exist"]),
+        (["fit", "--config", "null"], 2, ["--config null: the file does not exist."]),
         (["fit", "--config", "~nobody-of-this-name/a.yaml"], 2, ["~nobody-of-this-name/a.yaml", "does not exist"]),
         (["fit", "--trainer.max_epoch", "3"], 2, ["mean --trainer.max_epochs? Options: kgenre fit --help"]),
         (["fit", "--max_epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
@@ -83,6 +84,12 @@ def fails(capsys):
         (["fit", "--model", "GenreClasifier"], 2, ["--model", "mean 'GenreClassifier'?"]),
         (["fit", "--model", "MyNet"], 2, ["MyNet", "GenreClassifier", "--model file.Class"]),
         (["fit", "--model", "null"], 2, ["--model takes a class"]),
+        (["fit", "--model", "1.5"], 2, ["--model: Unexpected import path format: 1.5"]),
+        (
+            ["fit", "--data.image_size", "[64]"],
+            2,
+            ["FilmData's image_size takes a list such as [64, 64]. Rec", ": [64]"],
+        ),
         (["fit", "--data", "."], 2, ["--data takes a class; for films, use --data.path ."]),
         (["fit", "--data", __file__], 2, ["for films, use --data.path /"]),
         (["fit", "--seed_everything", "null"], 2, ["--seed_everything takes a whole number"]),
@@ -231,6 +238,9 @@ def test_a_config_in_the_configs_folder_is_suggested(fails, tmp_path, monkeypatc
     (tmp_path / "configs" / "mine.yaml").write_text("trainer: {max_epochs: 3}")
     _, lines = fails("fit", "--config=mine.yaml")
     assert "--config mine.yaml: the file does not exist. Did you mean configs/mine.yaml?" in lines[-1]
+    shutil.copy(tmp_path / "configs" / "mine.yaml", tmp_path / "config.yaml")
+    _, lines = fails("fit", "--config", tmp_path)
+    assert lines[-1].endswith(f"is a folder, not a file. Did you mean {tmp_path / 'config.yaml'}?")
 
 
 def test_the_newest_runs_are_named_if_none_is_given(fails, tmp_path, monkeypatch):
