@@ -865,6 +865,8 @@ def test_next_steps_are_commands(runs):
     assert "configs/" not in next_steps([own])[-1], "that is what it is"
     own = dataclasses.replace(good, config={"model": {"init_args": {"network": "poster_resnet_colours"}}})
     assert "configs/" not in " ".join(next_steps([dataclasses.replace(own, metrics=good.metrics | behind)])[1:])
+    both = dataclasses.replace(good, config={"model": {"init_args": {"network": "fused"}}})
+    assert not any("Colours" in step for step in next_steps([dataclasses.replace(both, metrics=good.metrics | behind)]))
     base = "test/difference/baseline_frequency"
     off = {f"{base}/{metric}{end}": 0.3 for metric in ("loss", "map") for end in ("", "/low", "/high")}
     for network, calibrated in (("poster_resnet", True), ("fused", False)):
@@ -1288,8 +1290,9 @@ def test_output_in_the_home_folder(runs, tmp_path, monkeypatch):
 
 
 def test_report_command(runs, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert main(["report", str(runs[0]), "--out", str(out), "--films", "2"]) == 0
+    run = shutil.copytree(runs[0], tmp_path / "good" / "version_0")
+    out = run / "report"
+    assert main(["report", str(run), "--films", "2"]) == 0
     printed = capsys.readouterr()
     assert f"Written to {out}" in printed.out
     assert "good is shown without explanations: " in printed.err, "its checkpoints have been deleted"
