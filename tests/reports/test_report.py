@@ -554,6 +554,7 @@ def test_results_are_listed_with_baselines(runs, undrawn):
         "genre frequencies",
         "TF-IDF (overviews)",
     ]
+    assert tables[1].rows[0][1] == f"{read_runs(runs)[0].metrics['test/loss']:.4f}"
     pairs = {row[0]: row[1:] for row in tables[2].rows}
     assert list(pairs) == ["good – genre frequencies †", "poor – genre frequencies †", "good – poor"], "no TF-IDF"
     assert "▲" in pairs["good – genre frequencies †"][0]
