@@ -32,9 +32,9 @@ class KerasCallback(Callback):
     Supported: ``on_train_begin`` and ``_end``, ``on_epoch_*``, ``on_train_batch_*``, ``on_test_*``, ``on_predict_*``
     and their ``_batch_`` forms; ``self.model`` is the module's Keras model, with ``self.model.optimizer`` and
     ``self.model.stop_training``; ``logs`` holds the logged values under Keras's names ("val_loss" for "val/loss",
-    "loss" for "train/loss") and finds them under their own names too. What
-    training steps log ``on_epoch=True`` is, as in Keras, the epoch's mean so far, and otherwise the newest step's
-    value. A callback that overrides a batch hook makes each step wait for its values, as in Keras.
+    "loss" for "train/loss") and finds them under their own names too. What training steps log ``on_epoch=True`` is, as
+    in Keras, the epoch's mean so far, and otherwise the newest step's value. A callback that overrides a batch hook
+    makes each step wait for its values, as in Keras.
 
     Not supported: a Keras callback has no state to save, so it starts from scratch when a run is resumed.
     BackupAndRestore, ProgbarLogger, SwapEMAWeights and TensorBoard rely on internals of ``fit``; they are refused, and
