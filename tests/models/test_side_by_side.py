@@ -9,9 +9,9 @@ from kgenre.data import FilmData
 from kgenre.engines.named_variables import named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.models import GenreClassifier, overview_lstm_words
+from kgenre.models.build_network import build_network
 from kgenre.models.explanations import grad_cam
 from kgenre.models.fused_log_odds import FusedLogOdds
-from kgenre.models.build_network import build_network
 from kgenre.models.side_by_side import each_member, side_by_side
 from kgenre.training import TrainerError
 
