@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,10 @@ from kgenre.engines.weight_update import apply_gradients, process_gradients
 from kgenre.kernels.adam import adam_step
 from kgenre.kernels.read_at_once import read_at_once
 from kgenre.kernels.tensorflow_platform import compiled_by_xla
+
+# From here on Adam in one operation per variable is faster: with 200,000 weights a step takes 17.2 instead of 19.0 ms,
+# but with a hundred 0.30 instead of 0.25.
+_MANY_WEIGHTS = 50_000
 
 
 class TensorFlowEngine(BaseEngine):
@@ -47,8 +52,9 @@ class TensorFlowEngine(BaseEngine):
             # Keras sums gradients over the replicas, of which there is one, through a custom gradient. TensorFlow keeps
             # each custom gradient for good, and with it the step's graph.
             optimizer._all_reduce_sum_gradients = _as_they_are
-            if type(optimizer).update_step is keras.optimizers.Adam.update_step and not optimizer.amsgrad:
-                optimizer.update_step = partial(adam_step, optimizer)
+            is_adam = type(optimizer).update_step is keras.optimizers.Adam.update_step and not optimizer.amsgrad
+            if is_adam and sum(math.prod(variable.shape) for variable in self._trainable) >= _MANY_WEIGHTS:
+                optimizer._backend_update_step = partial(adam_step, optimizer)
         if self.options.accumulate_grad_batches > 1:
             for variable in self._trainable:
                 if id(variable) not in self._totals:
