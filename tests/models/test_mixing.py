@@ -66,7 +66,7 @@ def test_a_classifier_trains_on_mixed_batches(sample, in_tmp_path, monkeypatch):
     trainer = kgenre.Trainer(max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False)
     trainer.fit(module, datamodule=films)
     assert 0 < trainer.callback_metrics["train/loss"] < 2
-    assert mixed[:2] == ["mixup", "cutmix"]
+    assert set(mixed) == {"mixup", "cutmix"}
 
 
 def test_mixing_without_posters_is_refused():
