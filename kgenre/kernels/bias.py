@@ -41,4 +41,4 @@ def add_bias(convolved: Any, bias: Any) -> Any:
 
         return tf.nn.bias_add(convolved, bias), gradient
 
-    return added(convolved, tf.convert_to_tensor(bias))
+    return added(convolved, bias)

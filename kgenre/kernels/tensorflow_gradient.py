@@ -23,9 +23,10 @@ def with_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def recorded(*arguments: Any) -> Any:
-        outputs, gradient = function(*arguments)
+        tensors = list(map(tf.convert_to_tensor, arguments))
+        outputs, gradient = function(*tensors)
         outputs = tf.nest.map_structure(tf.identity, outputs)  # new tensors, for which no gradient is recorded yet
-        record.record_operation(function.__name__, tf.nest.flatten(outputs), list(arguments), gradient)
+        record.record_operation(function.__name__, tf.nest.flatten(outputs), tensors, gradient)
         return outputs
 
     return recorded

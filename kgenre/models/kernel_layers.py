@@ -96,7 +96,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise by the batch's statistics if ``training``, else by the moving ones."""
         is_usual = self.scale and self.center and self.axis in (-1, 3) and not (self.synchronized or self.renorm)
-        if not (training and self.trainable and is_usual and mask is None and len(inputs.shape) == 4):
+        is_usual = is_usual and self.compute_dtype != "float64" and len(inputs.shape) == 4
+        if not (training and self.trainable and is_usual and mask is None):
             return super().call(inputs, training=training, mask=mask)
         try:
             pictures = keras.ops.cast(inputs, "float32")  # squares overflow in half precision

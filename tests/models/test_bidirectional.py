@@ -35,10 +35,9 @@ def words():
 
 
 def layer(kind, rates, return_sequences=True, **options):
-    lstm = keras.layers.LSTM(
-        H, dropout=rates[0], recurrent_dropout=rates[1], return_sequences=return_sequences, seed=3, **options
-    )
-    made = kind(lstm)
+    options |= {"dropout": rates[0], "recurrent_dropout": rates[1], "return_sequences": return_sequences}
+    backward = keras.layers.LSTM(H, seed=4, go_backwards=True, **options)  # with masks of its own
+    made = kind(keras.layers.LSTM(H, seed=3, **options), backward_layer=backward)
     with numpy_weights():
         made.build((B, T, D))
     random = np.random.default_rng(1)

@@ -9,7 +9,7 @@ from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.fused_log_odds import FusedLogOdds
 from kgenre.models.genre_head import GenreHead
-from kgenre.models.layers import Conv2D, Dropout, MaxPooling2D
+from kgenre.models.layers import BatchNormalization, Conv2D, Dropout, MaxPooling2D
 from kgenre.models.linear_subwords import LinearSubwords
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.masked_pooling import MaskedPooling
@@ -50,15 +50,53 @@ def test_pooling_matches_keras(arguments):
 def test_convolution_matches_keras(arguments):
     if keras.backend.backend() == "tensorflow" and ("data_format" in arguments or "groups" in arguments):
         pytest.skip("of these TensorFlow takes the gradient on a GPU only")
+    normal = keras.initializers.RandomNormal
     ours, keras_own = (
-        layer(6, 2, kernel_initializer=keras.initializers.RandomNormal(seed=0), **arguments)
+        layer(6, 2, kernel_initializer=normal(seed=0), bias_initializer=normal(seed=1), **arguments)
         for layer in (Conv2D, keras.layers.Conv2D)
     )
     np.testing.assert_allclose(*(ops.convert_to_numpy(layer(X)) for layer in (ours, keras_own)), rtol=1e-6)
     assert ours.compute_output_shape(X.shape) == keras_own.compute_output_shape(X.shape)
 
 
-LAYERS = [Dropout(0.3, seed=1), MaxPooling2D(3), Conv2D(4, 3, activation="relu"), MaskedPooling("max")]
+MASK = np.random.default_rng(1).random(X.shape[:3]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        ({}, {"training": True}),
+        ({"momentum": 0.5, "epsilon": 0.1, "dtype": "mixed_bfloat16"}, {"training": True}),
+        ({"trainable": False}, {"training": True}),
+        ({}, {}),
+        ({}, {"training": True, "mask": MASK}),
+        ({"axis": 1}, {"training": True}),
+        ({"scale": False}, {"training": True}),
+        ({"center": False}, {"training": True}),
+        ({"renorm": True}, {"training": True}),
+        ({"dtype": "float64"}, {"training": True}),
+    ],
+)
+def test_batch_normalization_matches_keras(arguments, call):
+    normal = keras.initializers.RandomNormal
+    start = {"beta_initializer": normal(seed=0), "gamma_initializer": normal(seed=1)}
+    ours, keras_own = (layer(**start, **arguments) for layer in (BatchNormalization, keras.layers.BatchNormalization))
+    for _ in range(2):
+        got, want = (layer(5 * X, **call) for layer in (ours, keras_own))
+    assert got.dtype == want.dtype
+    for mine, other in zip((got, *ours.weights), (want, *keras_own.weights), strict=True):
+        mine, other = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (mine, other))
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+LAYERS = [
+    BatchNormalization(momentum=0.9),
+    Dropout(0.3, seed=1),
+    MaxPooling2D(3),
+    Conv2D(4, 3, activation="relu"),
+    MaskedPooling("max"),
+]
+LAYERS += [BatchNormalization(momentum=0.9)]
 LAYERS += [EvidenceSum(0.3, seed=1), WordDropout(0.3, seed=1), FusedLogOdds(mean=True), GenreHead(4, scale=0.3)]
 LAYERS += [FrequentWords(9, min_df=4), WordVectors(9, 5, genres=2), LinearWords(4, 9, scale=0.3)]
 LAYERS += [LinearSubwords(4, 9, subwords=8, per_word=7, min_df=6, scale=0.3)]
