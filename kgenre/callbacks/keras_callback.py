@@ -32,9 +32,9 @@ class KerasCallback(Callback):
     Supported: ``on_train_begin`` and ``_end``, ``on_epoch_*``, ``on_train_batch_*``, ``on_test_*``, ``on_predict_*``
     and their ``_batch_`` forms; ``self.model`` is the module's Keras model, with ``self.model.optimizer`` and
     ``self.model.stop_training``; ``logs`` holds the logged values under Keras's names ("val_loss" for "val/loss",
-    "loss" for "train/loss") and finds them under their own names too. What training steps log ``on_epoch=True`` is, as
-    in Keras, the epoch's mean so far, and otherwise the newest step's value. A callback that overrides a batch hook
-    makes each step wait for its values, as in Keras.
+    "loss" for "train/loss", in ``on_test_*`` for "val/loss" or "test/loss") and finds them under their own names too.
+    What training steps log ``on_epoch=True`` is, as in Keras, the epoch's mean so far, and otherwise the newest step's
+    value. A callback that overrides a batch hook makes each step wait for its values, as in Keras.
 
     Not supported: a Keras callback has no state to save, so it starts from scratch when a run is resumed.
     BackupAndRestore, ProgbarLogger, SwapEMAWeights and TensorBoard rely on internals of ``fit``; they are refused, and
@@ -86,6 +86,7 @@ class KerasCallback(Callback):
 
     def _forward(self, ours: str, theirs: str) -> Callable[..., None]:
         is_batch, at_end = "_batch_" in ours, theirs.endswith("_end")
+        own = {"validation": "val/", "test": "test/"}.get(ours.split("_")[1], "train/")  # Keras leaves these out
 
         def hook(trainer: Trainer, module: Module, *given: Any) -> None:
             if trainer.sanity_checking:
@@ -97,7 +98,7 @@ class KerasCallback(Callback):
             logs = None
             if at_end:
                 so_far = trainer.results.training_epoch_so_far(trainer.engine) if "_train_" in ours else {}
-                logs = _Logs(trainer.callback_metrics | so_far)
+                logs = _Logs(trainer.callback_metrics | so_far, own)
             getattr(self.callback, theirs)(*arguments, logs)
             if is_batch:
                 trainer.engine.pull()
@@ -131,8 +132,8 @@ class KerasCallback(Callback):
 class _Logs(dict[str, float]):
     """Logged values under Keras's names; lookups by their own names work too, but iteration yields each once."""
 
-    def __init__(self, metrics: Mapping[str, float]) -> None:
-        super().__init__((name.removeprefix("train/").replace("/", "_"), value) for name, value in metrics.items())
+    def __init__(self, metrics: Mapping[str, float], own: str) -> None:
+        super().__init__((name.removeprefix(own).replace("/", "_"), value) for name, value in metrics.items())
         self._metrics = metrics
 
     def __missing__(self, name: str) -> float:

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
     from kgenre.engines.step_options import StepOptions
 
 
+ONLY_SHOWN = "gradient_sample."
+
+
 class StepPart(Protocol):
     """A computation compiled into each update, after the optimizers: averaged weights, for example."""
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
-        """Create the part's own variables, given the module's by name; return them by their names in a checkpoint."""
+        """Create the part's own variables, given the module's by name; return them by their names in a checkpoint.
+
+        A run is resumed with the parts that it had, except those whose names begin with `ONLY_SHOWN`: no weight
+        depends on them.
+        """
 
     def after_update(self, gradients: Mapping[str, Any]) -> None:
         """Traced: read the module's variables and the gradients by name, and assign the part's own variables."""

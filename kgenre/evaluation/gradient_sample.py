@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kgenre.engines.weight_update import ONLY_SHOWN
+
 if TYPE_CHECKING:
     import keras
 
@@ -18,7 +20,7 @@ class GradientSample:
     They are as passed to the optimizers: from the last batch (or group of accumulated batches), unscaled and clipped.
     """
 
-    prefix = "gradient_sample"
+    prefix = ONLY_SHOWN
     samples: dict[str, keras.Variable]  # by the name of the weight, float32 (at most 4,096,)
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
@@ -30,7 +32,7 @@ class GradientSample:
             for name, v in variables.items()
             if v.trainable
         }
-        return {f"{self.prefix}.{name}": sample for name, sample in self.samples.items()}
+        return {f"{self.prefix}{name}": sample for name, sample in self.samples.items()}
 
     def after_update(self, gradients: Mapping[str, Any]) -> None:
         """Store the entries."""

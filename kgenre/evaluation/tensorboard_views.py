@@ -155,14 +155,14 @@ def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.nd
         kept = [sample.prefix]
     else:  # others' momentums, such as SGD's, are steps: scaled by the rate, and opposite to the gradients
         keeps_mean = [isinstance(optimizer, Adam | Lamb | Lion | Nadam) for optimizer in built.optimizers]
-        kept = [f"optimizers.{i}.momentums" for i, keeps in enumerate(keeps_mean) if keeps]
+        kept = [f"optimizers.{i}.momentums." for i, keeps in enumerate(keeps_mean) if keeps]
     paths: Counter[str] = Counter()
     for name, variable in built.variables.items():
         path = getattr(variable, "path", name)  # with the layer's own name, as "Conv0/kernel"
         paths[path] += 1
         title = f"{path} ({paths[path]})" if paths[path] > 1 else path  # an ensemble's networks have the same layers
         found[f"weights/{title}"] = state[name]
-        keys = [f"{prefix}.{name}" for prefix in kept]
+        keys = [f"{prefix}{name}" for prefix in kept]
         found |= {f"gradients/{title}": state[key] for key in keys if key in state}  # untrained weights have none
     return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
 

@@ -186,7 +186,9 @@ def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
 
 
 def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) -> None:
-    saved = set(checkpoint.optimizer)
+    from kgenre.engines.weight_update import ONLY_SHOWN
+
+    saved, names = ({n for n in given if not n.startswith(ONLY_SHOWN)} for given in (checkpoint.optimizer, names))
     if saved == names:
         return
     holds = "weights only"

@@ -140,6 +140,22 @@ def test_logs_are_found_under_both_names():
     assert seen == [(loss, loss, True, None, len({name.removeprefix("train/") for name in metrics}))]
 
 
+def test_logs_of_an_evaluation_have_no_prefix_as_in_keras():
+    class Reads(keras.callbacks.Callback):
+        def on_test_end(self, logs=None):
+            seen.append((logs["loss"], "val_loss" in logs or "test_loss" in logs))
+
+    class Tested(Prog):
+        def test_step(self, batch, batch_idx):
+            self.log("test/loss", self.error(batch))
+
+    seen = []
+    trainer, module = quiet_trainer(callbacks=KerasCallback(Reads())), Tested()
+    trainer.fit(module, boring_batches(2), boring_batches(1))
+    losses = [trainer.callback_metrics["val/loss"], *trainer.test(module, boring_batches(2))[0].values()]
+    assert seen == [(loss, False) for loss in losses]
+
+
 def test_logs_in_training_are_the_epochs_means_so_far_as_in_keras_fit():
     class Both(BoringModule):
         def __init__(self):

@@ -215,6 +215,26 @@ def test_wrong_counts_are_refused(wrong):
         TensorBoardViews(**wrong)
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_a_resumed_run_may_begin_or_cease_to_show_gradients(before, data, tmp_path):
+    def fit(epochs, gradients, ckpt_path=None):
+        trainer = kgenre.Trainer(
+            max_epochs=epochs,
+            callbacks=[TensorBoardViews(gradients=gradients)],
+            default_root_dir=str(tmp_path),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(GenreClassifier(small_network), datamodule=data, ckpt_path=ckpt_path)
+        return trainer
+
+    fit(1, before)
+    resumed = fit(2, not before, "last")
+    histograms = [tag for tag in events_of(resumed).Tags()["tensors"] if tag.startswith("gradients/")]
+    assert resumed.current_epoch == 2
+    assert histograms, "of the gradients, or of Adam's mean"
+
+
 @pytest.mark.parametrize("wide", [7, 10_000])
 def test_gradients_are_those_of_the_last_step(wide, tmp_path):
     class Sampling(kgenre.callbacks.Callback):
