@@ -52,6 +52,7 @@ def start(work: dict[str, Any]) -> dict[str, Any]:
     import kgenre
     from kgenre.data import FilmData
     from kgenre.models import GenreClassifier
+    from kgenre.training.data_module import iterate_epoch
 
     seconds: dict[str, Any] = {"import": time.perf_counter() - begun, "later epoch": [], "compute": []}
     is_first = work["first"]
@@ -63,23 +64,27 @@ def start(work: dict[str, Any]) -> dict[str, Any]:
             seconds["data"] = time.perf_counter() - begun
 
     class Times(kgenre.Callback):
-        """Records times; waits for the device only after the first step and at the end of epochs."""
+        """Records times; waits for the device only after the first step and at the end of epochs.
 
-        def __init__(self) -> None:
-            self.batches: list[Any] = []
+        It has no hooks of batches, for which JAX's weights would be copied in each step.
+        """
+
+        def on_fit_start(self, trainer: Any, module: Any) -> None:
+            engine = trainer.engine
+            self.batches = list(engine.prefetch(iterate_epoch(trainer.train_source, 0), trainer.num_training_batches))
+            self.step = engine.train_step
+            engine.train_step = self.first_step
 
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            self.engine, self.begun = trainer.engine, time.perf_counter()
+
+        def first_step(self, *arguments: Any, **options: Any) -> Any:
+            self.engine.train_step = self.step
+            done = self.step(*arguments, **options)
+            self.engine.epoch_logs("train")
+            seconds["first step"] = time.perf_counter() - self.begun
             self.begun = time.perf_counter()
-
-        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
-            if trainer.current_epoch == 0:
-                self.batches.append(batch)
-
-        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if trainer.global_step == 1:
-                trainer.engine.epoch_logs("train")
-                seconds["first step"] = time.perf_counter() - self.begun
-                self.begun = time.perf_counter()
+            return done
 
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
             trainer.engine.epoch_logs("train")
