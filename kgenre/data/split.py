@@ -31,7 +31,7 @@ class Split:
         train: rows, ascending, int64; likewise ``validation`` and ``test``.
         ids: the ids of all films of the table.
         grouped: the number of films that share a poster, an overview or title and year with another film, and are in
-            the same part.
+            the same part; counted when the split is drawn, before films are left out.
         seed: the seed that the split was drawn with.
     """
 
@@ -79,7 +79,8 @@ class Split:
 
     def __str__(self) -> str:
         sizes = f"{len(self.train):,} training, {len(self.validation):,} validation, {len(self.test):,} test films"
-        return f"{sizes}; {self.grouped:,} near-duplicate films kept in the same part" if self.grouped else sizes
+        near = f"{self.grouped:,} near-duplicates among all films read, kept in the same part"
+        return f"{sizes}; {near}" if self.grouped else sizes
 
 
 def split_films(
