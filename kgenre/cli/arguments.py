@@ -25,7 +25,7 @@ def order_arguments(arguments: Sequence[str], defaults: dict[str, str]) -> list[
         defaults: the class that ``--model.help`` describes if none is given, and the same for data.
     """
     configs, rest = [], []
-    words = iter(arguments)
+    words = iter(read_pipes(arguments))
     for word in words:
         if word == "--config":
             configs += [word, *([value] if (value := next(words, None)) is not None else [])]
@@ -33,13 +33,26 @@ def order_arguments(arguments: Sequence[str], defaults: dict[str, str]) -> list[
             configs.append(word)
         else:
             rest.append(word)
-    for i, word in enumerate(configs):
+    for word in configs:
         if word != "--config":
-            _check_config(given := word.removeprefix("--config="))
-            if os.path.exists(given) and not os.path.isfile(given):  # a pipe: the parser may read configs twice
-                configs[i] = word.removesuffix(given) + Path(given).read_text(encoding="utf-8")
+            _check_config(word.removeprefix("--config="))
     _refuse_films_as_class(typed_value("--data", rest), defaults["data"])
     return _expand_short_forms(_as_paths([*_environment(), *configs, *_with_class(rest, defaults)]))
+
+
+def read_pipes(arguments: Sequence[str]) -> list[str]:
+    """Replace a pipe, as in ``--config <(sed ... a.yaml)``, by its text: it can be read only once.
+
+    Configs are read several times: by the parser, for each trial of a sweep and in the subprocesses of ``--advise``.
+    """
+    words = list(arguments)
+    for i, (before, word) in enumerate(zip(["", *words], arguments, strict=False)):
+        given = word if before == "--config" else word.removeprefix("--config=")
+        is_config = before == "--config" or word != given
+        if is_config and os.path.exists(given) and not (os.path.isfile(given) or os.path.isdir(given)):
+            text = Path(given).read_text(encoding="utf-8", errors="surrogateescape")  # the parser refuses other bytes
+            words[i] = word.removesuffix(given) + text
+    return words
 
 
 def _refuse_films_as_class(given: str | None, default: str) -> None:
@@ -127,37 +140,39 @@ def _expand_short_forms(arguments: list[str]) -> list[str]:
 
 
 def _check_config(given: str) -> None:
-    """Reject a file that does not exist; what may itself be YAML is left to the parser, which accepts that too."""
+    """Reject a file that does not exist or is not a mapping of options; the parser also accepts YAML itself."""
     path = Path(os.path.expanduser(given))
-    if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {"):
+    if given and os.path.isdir(path):
+        inside = f" Did you mean {path / 'config.yaml'}?" if (path / "config.yaml").is_file() else ""
+        raise UsageError(f"--config {given} is a folder, not a file.{inside}")
+    if os.path.isfile(path):
+        try:
+            _check_yaml(str(path), path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise UsageError(f"{path} is not a YAML file: it is not text.") from None
+    elif not given or any(sign in os.path.splitdrive(given)[1] for sign in ": {"):
+        _check_yaml("--config", given)
+    else:
         beside = Path("configs") / path.name
         hint = next(
             (f" Did you mean {file}?" for file in (beside, beside.with_name(f"{path.name}.yaml")) if file.is_file()), ""
         )
         raise UsageError(f"--config {given}: the file does not exist.{hint}")
-    if os.path.isdir(path):
-        inside = f" Did you mean {path / 'config.yaml'}?" if (path / "config.yaml").is_file() else ""
-        raise UsageError(f"--config {given} is a folder, not a file.{inside}")
-    _check_yaml(path)
 
 
-def _check_yaml(path: Path) -> None:
+def _check_yaml(source: str, text: str) -> None:
     """Reject what is not a mapping of options, and names that are not text or duplicates: YAML keeps only the last."""
     import yaml
 
-    if not os.path.isfile(path):  # itself YAML, or a pipe
-        return
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not a YAML file: it is not text.") from None
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UsageError(f"{path}{where}: {getattr(error, 'problem', None) or error}") from None
+        raise UsageError(f"{source}{where}: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(root, yaml.MappingNode):
         what = "is empty" if root is None else "is not a mapping of options"
-        raise UsageError(f"{path} {what}. An example of a configuration: trainer: {{max_epochs: 3}}")
+        raise UsageError(f"{source} {what}. An example of a configuration: trainer: {{max_epochs: 3}}")
     nodes: list[Any] = [root]
     while nodes:
         node = nodes.pop()
@@ -168,8 +183,8 @@ def _check_yaml(path: Path) -> None:
             for key, value in node.value:
                 line = key.start_mark.line + 1
                 if not isinstance(key, yaml.ScalarNode):  # as in {{ rate }}, a placeholder of a template
-                    raise UsageError(f"{path}, line {line}: the name of an option must be plain text.")
+                    raise UsageError(f"{source}, line {line}: the name of an option must be plain text.")
                 if key.value in seen:
-                    raise UsageError(f"{path}: {key.value!r} appears twice, on lines {seen[key.value]} and {line}.")
+                    raise UsageError(f"{source}: {key.value!r} appears twice, on lines {seen[key.value]} and {line}.")
                 seen[key.value] = line
                 nodes.append(value)

@@ -10,6 +10,7 @@ from typing import Any
 
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
+from kgenre.cli.arguments import read_pipes
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.next_step import print_next_command
 from kgenre.cli.parser import Parser
@@ -43,7 +44,7 @@ def _run_around(path: str | Path) -> Path | None:
 
 def run(arguments: Sequence[str]) -> int:
     """Train, and with ``--test true`` evaluate the best checkpoint on the test films."""
-    parser = make_parser()
+    parser, arguments = make_parser(), read_pipes(arguments)
     options = configuration.parse(parser, arguments)
     if "advise" in options:
         return advise([word for word in arguments if word != "--advise"], options.trainer.precision)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from kgenre.cli import configuration
+from kgenre.cli.arguments import read_pipes
 from kgenre.cli.run_place import move_runs, run_place
 from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
 from kgenre.cli.standard_streams import fault_tolerant_streams
@@ -35,7 +36,7 @@ _SWEEP_OPTIONS = ("sweep", "method", "trials", "monitor", "mode")
 
 def run(arguments: Sequence[str]) -> int:
     """Run the trials that are not finished, then print and write the ranking of all."""
-    words, given = _split_sweep_options(arguments)
+    words, given = _split_sweep_options(read_pipes(arguments))
     options = configuration.parse(_parser(), words)
     if options.ckpt_path is not None:
         raise UsageError("kgenre sweep starts every trial from scratch: leave --ckpt_path out.")

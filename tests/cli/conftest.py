@@ -1,6 +1,7 @@
 """Films and runs shared by the tests of the command line."""
 
 import csv
+import os
 import shutil
 import sys
 
@@ -23,6 +24,25 @@ def allow_import(monkeypatch):
     yield allow
     for name in allowed:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def piped():
+    """Call with a text to get the path of a pipe that holds it, as ``<(...)`` does in a shell."""
+    if not os.path.exists("/dev/fd"):
+        pytest.skip("no /dev/fd here")
+    ends = []
+
+    def pipe(text):
+        read, write = os.pipe()
+        ends.append(read)
+        with os.fdopen(write, "w", encoding="latin-1") as file:
+            file.write(text)
+        return f"/dev/fd/{read}"
+
+    yield pipe
+    for end in ends:
+        os.close(end)
 
 
 @pytest.fixture(scope="session")

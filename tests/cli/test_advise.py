@@ -69,6 +69,15 @@ def test_the_fastest_setting_is_printed_as_a_command(measured, capsys):
     assert "jax, 32-true, 4 devices cannot be measured: no such way" in printed.err
 
 
+def test_the_config_may_be_a_pipe(measured, piped):
+    """The subprocesses could not read it again."""
+    asked, times = measured
+    times[("jax", "32-true", 1)] = {"jax 1, 32-true": 0.25}
+    config = "trainer: {max_epochs: 7}"
+    assert main(["fit", "--advise", "--config", piped(config)]) == 0
+    assert all(words[:2] == ["--config", config] for words in asked)
+
+
 def test_several_devices_on_one_cpu_are_measured(measured, capsys):
     asked, times = measured
     times |= {

@@ -161,16 +161,29 @@ def test_error_missing_config_on_a_windows_drive(monkeypatch):
         order_arguments(["--config", r"C:\absent.yaml"], {})
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no /dev/fd here")
 @pytest.mark.parametrize("option", [["--config", ""], ["--config="]], ids=["word", "equals sign"])
-def test_a_config_may_be_a_pipe_or_yaml_itself(digits, option):
+def test_a_config_may_be_a_pipe_or_yaml_itself(digits, piped, option):
     """As in ``--config <(sed ... a.yaml)``; a class other than the default one makes the parser read configs again."""
-    read, write = os.pipe()
-    with os.fdopen(read), os.fdopen(write, "w") as pipe:
-        pipe.write("trainer: {max_epochs: 7}\nmodel: digits.DigitNet\ndata: digits.Digits\n")
-        pipe.close()
-        given = options(*option[:-1], f"{option[-1]}/dev/fd/{read}", "--config", "trainer: {name: x}")
+    pipe = piped("trainer: {max_epochs: 7}\nmodel: digits.DigitNet\ndata: digits.Digits\n")
+    given = options(*option[:-1], f"{option[-1]}{pipe}", "--config", "trainer: {name: x}")
     assert (given.trainer.max_epochs, given.trainer.name, given.model.class_path) == (7, "x", "digits.DigitNet")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "--config is empty. An example of a configuration: trainer: {max_epochs: 3}"),
+        ("- 1", "--config is not a mapping of options."),
+        ("trainer: {max_epochs: 3", "--config, line 1, column 24: expected ',' or '}', but got '<stream end>'"),
+        ("trainer: {name: x}\ntrainer: {name: y}", "--config: 'trainer' appears twice, on lines 1 and 2."),
+        ("trainer: {name: \xe9}", "special characters are not allowed"),
+    ],
+)
+def test_error_wrong_yaml_without_a_file(piped, text, message):
+    for given in (piped(text), text.encode("latin-1").decode("utf-8", "surrogateescape")):
+        with pytest.raises(UsageError) as raised:
+            order_arguments(["--config", given], {})
+        assert message in str(raised.value)
 
 
 def test_a_config_is_merged_into_the_previous_one(tmp_path):

@@ -81,6 +81,12 @@ def test_all_trials_are_checked_before_the_first_one_runs(sweep, monkeypatch):
     assert shown[3:] == [(0, 4)]
 
 
+def test_the_config_may_be_a_pipe(sweep, piped, capsys):
+    """It can be read only once, but is parsed for each trial."""
+    assert sweep("--config", piped("trainer: {max_epochs: 1}"), "--sweep.trainer.max_steps", '[1, 2, "many"]') == 2
+    assert "--trainer.max_steps takes a whole number. Received: many" in capsys.readouterr().err
+
+
 def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
     rows = table(swept)
     assert [row["trial"] for row in rows] == ["trial_001", "trial_000", "trial_002"]
