@@ -18,8 +18,7 @@ from kgenre.loggers.hparams import HPARAMS_FILE, session_end, write_session_star
 from kgenre.loggers.logger import Logger
 from kgenre.loggers.picture import png_of
 
-if TYPE_CHECKING:
-    import keras
+if TYPE_CHECKING:  # not keras: the command line's parser executes such imports, and a backend is slow to import
     import numpy as np
 
 _STAGES = ("train", "val", "test")
@@ -162,8 +161,11 @@ class TensorBoardLogger(Logger):
         layout = layout_pb2.Layout(category=categories).SerializeToString()
         self._write_tensors({metadata.CONFIG_SUMMARY_TAG: (layout, metadata.create_summary_metadata())}, 0)
 
-    def log_graph(self, model: keras.Model | Sequence[tuple[str, str, Sequence[str]]]) -> None:
+    def log_graph(self, model: Any) -> None:
         """Write the graph of a Keras model, or of any other: (name, kind, names of its inputs) for each node.
+
+        Args:
+            model: a ``keras.Model``, or a list of nodes.
 
         Raises:
             TypeError: neither of them, such as a Module: its network is the Keras model.
@@ -275,7 +277,7 @@ class TensorBoardLogger(Logger):
         return self._files[folder]
 
 
-def _nodes(model: keras.Model) -> list[tuple[str, str, list[str]]]:
+def _nodes(model: Any) -> list[tuple[str, str, list[str]]]:
     """Return each operation of a functional Keras model: its name, its class, and the names of those it reads from."""
     nodes = []
     for operation in getattr(model, "operations", model.layers):

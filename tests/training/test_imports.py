@@ -33,6 +33,23 @@ print([name for name in {BACKENDS} if name in sys.modules])
     assert run_python(script).strip() == "[]"
 
 
+def test_options_of_all_loggers_and_callbacks_are_parsed_without_a_backend(run_python):
+    """The parser executes the imports below `if TYPE_CHECKING` of a module whose class an option names."""
+    script = f"""
+import contextlib, inspect, sys
+from kgenre import callbacks, loggers
+from kgenre.cli import configuration
+parser = configuration.make_parser("fit", "")
+for package, base, option in (callbacks, "Callback", "callbacks+"), (loggers, "Logger", "logger"):
+    classes = [one for one in vars(package).values() if inspect.isclass(one) and not inspect.isabstract(one)]
+    for name in {{one.__name__ for one in classes}} - {{base, "LoggerError", "KerasCallback"}}:
+        with contextlib.suppress(SystemExit):  # some need arguments
+            parser.parse_args([f"--trainer.{{option}}={{name}}"])
+print([name for name in {BACKENDS} if name in sys.modules])
+"""
+    assert run_python(script).strip() == "[]"
+
+
 def test_training_on_arrays_never_imports_tensorflow(run_python, tmp_path):
     if keras.backend.backend() == "tensorflow":
         pytest.skip("about the others")
