@@ -122,7 +122,6 @@ def main(arguments: Sequence[str]) -> int:
 
     parser = configuration.make_parser("fit", "")
     options = configuration.parse(parser, arguments)
-    configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     seconds = Tuner(trainer).step_times(module, datamodule=data)
     devices = computing_devices(choose_devices(trainer.accelerator, trainer.devices, trainer.strategy))

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
-from kgenre.allowed_imports import ALLOW_VARIABLE
+from kgenre.allowed_imports import ALLOW_VARIABLE, users_packages
 from kgenre.cli.arguments import order_arguments
 from kgenre.cli.given_checkpoint import (
     checkpoint_at,
@@ -137,7 +137,7 @@ def parse(parser: Parser, arguments: Sequence[str], to_fit: bool = True) -> Name
     if checkpoint is not None:
         fill_from_checkpoint(options, state, words)
     _print_if_wanted(parser, options, words)
-    _check_choices(options.model)
+    _check_model(options.model)
     return options
 
 
@@ -177,17 +177,35 @@ def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> No
     parser.exit(0)
 
 
-def _check_choices(model: Namespace) -> None:
-    """Report misspelt choices at once: the backend takes seconds to import."""
-    from kgenre.models.classifier_choices import check_choices
+def _check_model(model: Namespace) -> None:
+    """Report `GenreClassifier`'s wrong arguments at once: the backend takes seconds to import."""
+    from kgenre.models.classifier_arguments import check_arguments
 
     home, _, name = model.class_path.rpartition(".")
-    if name == "GenreClassifier" and home.startswith("kgenre.models"):
-        given = model.get("init_args") or {}
-        check_choices(**{name: given[name] for name in ("network", "optimizer", "schedule", "loss") if name in given})
+    if name == "GenreClassifier" and home.startswith("kgenre.models") and model.get("init_args"):
+        check_arguments(model.init_args.as_dict())
 
 
-def start(options: Namespace) -> None:
+def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
+    """Import the backend, seed everything, and create the trainer, module and datamodule of the options.
+
+    kgenre's own need no backend, except for the module: their wrong arguments are reported before it is imported, which
+    takes seconds. A constructor's error is raised unchanged.
+    """
+    if users_packages():  # their classes may need the backend and the seed
+        _start(options)
+        made = _create(parser, options)
+    else:
+        others = options.clone()
+        module = Namespace(model=others.pop("model"))
+        made = _create(parser, others)
+        _start(options)
+        made.model = _create(parser, module, instantiate_groups=False).model
+    use_optimizer(made.model, options)
+    return made.trainer, made.model, made.data
+
+
+def _start(options: Namespace) -> None:
     """Import the backend without its output, and seed everything."""
     if options.data.class_path == "kgenre.data.FilmData" and options.data.init_args.path is None:
         _log.warning("No --data.path: using generated sample films. For your own films: --data.path FOLDER")
@@ -202,8 +220,8 @@ def start(options: Namespace) -> None:
         seed_everything(options.seed_everything)
 
 
-def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
-    """Create the trainer, module and datamodule of the options; a constructor's error is raised unchanged."""
+def _create(parser: Parser, options: Namespace, **choices: bool) -> Namespace:
+    """Replace descriptions of classes by their instances."""
     refused: list[tuple[Exception, TracebackType | None]] = []
 
     def make(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -215,14 +233,12 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
             raise
 
     try:
-        made = parser.instantiate(options, instantiators=[(make, object, True)])
+        return parser.instantiate(options, instantiators=[(make, object, True)], **choices)
     except Exception:
         if not refused:
             raise
         cause, trace = refused[0]
         raise cause.with_traceback(trace) from None
-    use_optimizer(made.model, options)
-    return made.trainer, made.model, made.data
 
 
 def dump(parser: Parser, options: Namespace, skip_unset: bool = False, skip_default: bool = False) -> str:

@@ -19,7 +19,6 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
         stage, f"Evaluate a checkpoint (default: best) on the {films} films of its split."
     )
     options = configuration.parse(parser, arguments, to_fit=False)
-    configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     path = checkpoint_path(options.ckpt_path or "best", options)
     by_name = path in ("best", "last")

@@ -48,7 +48,6 @@ def run(arguments: Sequence[str]) -> int:
     options = configuration.parse(parser, arguments)
     if "advise" in options:
         return advise([word for word in arguments if word != "--advise"], options.trainer.precision)
-    configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
     path = checkpoint_path(options.ckpt_path, options, to_fit=True) if options.ckpt_path else None

@@ -72,7 +72,6 @@ def run(arguments: Sequence[str]) -> int:
     fit_parser = configuration.make_parser("fit", "")
     # Not as JSON, which escapes emoji in a way that is invalid in YAML.
     fit_options = configuration.parse(fit_parser, ["--config", yaml.safe_dump(config)])
-    configuration.start(fit_options)
     trainer, module, films = configuration.instantiate(fit_parser, fit_options)
     films.load_state_dict(_state(members))
     films.setup("validate")

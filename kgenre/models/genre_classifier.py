@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from kgenre.callbacks import Callback
@@ -10,14 +9,14 @@ from kgenre.evaluation import Thresholds
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models.build_network import adapt_to_films, build_network, check_network, check_shapes, posters_to_adapt_to
-from kgenre.models.classifier_choices import check_choices
+from kgenre.models.classifier_arguments import check_arguments
 from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import frequencies, log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.models.named_network import stored_name
 from kgenre.models.networks import NETWORKS
-from kgenre.models.optimizers import backbones, check_optimizer, cosine_rate, make_optimizer, weights_of
+from kgenre.models.optimizers import backbones, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser executes such imports, and a backend is slow to import.
@@ -90,18 +89,7 @@ class GenreClassifier(ExactEvaluation):
     ) -> None:
         self.save_hyperparameters()
         self.hparams.network = stored_name(network, network_args or {})
-        if not 0 < learning_rate < math.inf:
-            raise TrainerError(f"learning_rate must be finite and above 0. Received: {learning_rate}")
-        if not (0 <= mixup < math.inf and 0 <= cutmix < math.inf):
-            raise TrainerError(f"mixup and cutmix must be finite and at least 0. Received: {mixup}, {cutmix}")
-        check_choices(optimizer=optimizer, schedule=schedule, loss=loss)
-        for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
-            if not 0 <= value < 1:
-                raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")
-        for name, given in (layer_optimizers or {}).items():
-            check_optimizer(f"layer_optimizers: {name}", given)
-        if members < 1:
-            raise TrainerError(f"members must be 1 or more. Received: {members}")
+        check_arguments(locals())
         check_network(network, network_args or {}, members)
         self.network, self.members = network, members
         self.network_args = network_args or {}

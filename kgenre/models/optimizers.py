@@ -30,13 +30,13 @@ def check_optimizer(what: str, settings: Any) -> None:
     """
     known = {
         "optimizer": lambda value: value in OPTIMIZERS,
-        "learning_rate": lambda value: isinstance(value, (int, float)) and value > 0,
+        "learning_rate": lambda value: isinstance(value, (int, float)) and 0 < value < math.inf,
         "weight_decay": lambda value: isinstance(value, (int, float)) and 0 <= value < 1,
     }
     if not isinstance(settings, dict) or any(k not in known or not known[k](v) for k, v in settings.items()):
         raise TrainerError(
-            f"{what} takes an optimizer ({' or '.join(OPTIMIZERS)}), a learning_rate above 0 and a weight_decay below "
-            f"1. Received: {settings}"
+            f"{what} takes an optimizer ({' or '.join(OPTIMIZERS)}), a finite learning_rate above 0 and a weight_decay "
+            f"below 1. Received: {settings}"
         )
 
 

@@ -14,7 +14,7 @@ import kgenre
 from kgenre.checkpoints import read_checkpoint, write_checkpoint
 from kgenre.cli import predict
 from kgenre.cli.arguments import order_arguments
-from kgenre.cli.configuration import _seed_of, dump, make_parser, parse, start
+from kgenre.cli.configuration import _seed_of, dump, instantiate, make_parser, parse
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.main import main
 from kgenre.cli.optimizer import use_optimizer
@@ -221,7 +221,7 @@ def test_error_unknown_option_in_the_environment(monkeypatch, capsys):
 def test_using_sample_films_by_default_is_logged_first(caplog, films):
     for words in ([], ["--data.path", str(films)]):
         caplog.clear()
-        start(options(*words))
+        instantiate(make_parser("fit", ""), options(*words))
         line = "No --data.path: using generated sample films. For your own films: --data.path FOLDER"
         assert caplog.messages[:1] == ([] if words else [line])
 

@@ -232,6 +232,27 @@ def test_a_configs_checkpoint_is_looked_for_before_the_backend_import(fails, com
     assert "Checkpoint absent does not exist." in lines[0]
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--model.learning_rate=0", "learning_rate must be finite and above 0. Received: 0.0"),
+        ("--model.learning_rate=null", "learning_rate must be finite and above 0. Received: None"),
+        ("--model.mixup=-1", "mixup must be finite and at least 0. Received: -1.0"),
+        ("--model.warmup=.nan", "warmup must be at least 0 and below 1. Received: nan"),
+        ("--model.members=0", "members must be 1 or more. Received: 0"),
+        ("--model.layer_optimizers={Words: {learning_rate: .inf}}", "layer_optimizers: Words takes"),
+        ("--data.batch_size=0", "batch_size=0 is too small. Give 1 or more, such as 64."),
+        ("--trainer.max_steps=-5", "max_steps must be a whole number, at least -1. Received: -5"),
+        ("--trainer.profiler=quick", "profiler must be one of 'simple', 'advanced', 'trace', or a Profiler."),
+    ],
+)
+def test_wrong_values_are_reported_before_the_backend_import(fails, option, said, monkeypatch):
+    monkeypatch.setattr("kgenre.cli.quiet_backend.import_backend", lambda **kinds: pytest.fail("imported"))
+    code, lines = fails("fit", option)
+    assert code == 1
+    assert lines[-1].startswith(f"kgenre: {said}")
+
+
 def test_a_config_in_the_configs_folder_is_suggested(fails, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
