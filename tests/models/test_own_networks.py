@@ -365,8 +365,9 @@ def test_losses(loss):
         ({"learning_rate": 0.0}, "learning_rate must be finite and above 0. Received: 0.0"),
         ({"learning_rate": math.nan}, "learning_rate must be finite and above 0. Received: nan"),
         ({"learning_rate": math.inf}, "Received: inf"),
-        ({"mixup": -0.1}, "mixup and cutmix must be finite and at least 0. Received: -0.1, 0.0"),
-        ({"cutmix": math.nan}, "Received: 0.0, nan"),
+        ({"mixup": -0.1}, "mixup must be finite and at least 0. Received: -0.1"),
+        ({"cutmix": math.nan}, "cutmix must be finite and at least 0. Received: nan"),
+        ({"weight_decay": "0.1"}, "weight_decay must be at least 0 and below 1. Received: '0.1'"),
     ],
 )
 def test_wrong_arguments(argument, message):
