@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PATIENCE = (0.02, 0.1, 0.3, 0.6)  # seconds between attempts to rename
@@ -45,6 +47,39 @@ def write_synced(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     path.write_bytes(content)
     sync_file(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the file system name ``path`` instead of the temporary file or folder that is to replace it.
+
+    A failed write, unlike a failed open, would have no name at all.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # a message alone would be lost
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextmanager
+def whole_file(path: Path, partial: str = "{}.partial") -> Iterator[Path]:
+    """Yield the path of a temporary file beside ``path``, which replaces ``path`` after the block unless it failed.
+
+    Errors name ``path``.
+
+    Example:
+        >>> with whole_file(Path("metrics.json")) as partial:
+        ...     partial.write_text("{}")
+    """
+    temporary = path.with_name(partial.format(path.name))
+    with naming(path):
+        try:
+            yield temporary
+            move(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

@@ -6,18 +6,14 @@ import os
 from pathlib import Path
 
 from kgenre.checkpoints.checkpoint import FILES, Checkpoint, CheckpointError
-from kgenre.checkpoints.files import UnsafeFileError, move, read_file, sync_folder, write_synced
+from kgenre.checkpoints.files import UnsafeFileError, read_file, sync_folder, whole_file, write_synced
 from kgenre.checkpoints.read import read_checkpoint, read_manifest
 
 
 def write_pointer(folder: Path, name: str, target: Path) -> None:
     """Point ``folder/name`` ("last", "best") to a checkpoint in the same folder, atomically."""
-    partial = folder / f".{name}.{os.getpid()}.partial"
-    try:
+    with whole_file(folder / name, f".{{}}.{os.getpid()}.partial") as partial:
         write_synced(partial, f"{target.name}\n".encode())
-        move(partial, folder / name)
-    finally:
-        partial.unlink(missing_ok=True)
     sync_folder(folder)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kgenre.checkpoints.checkpoint import FILES, REQUIRED, Checkpoint, CheckpointError
-from kgenre.checkpoints.files import move, read_file, sync_file, sync_folder, write_synced
+from kgenre.checkpoints.files import move, naming, read_file, sync_file, sync_folder, write_synced
 from kgenre.checkpoints.migrations import SCHEMA
 from kgenre.checkpoints.read import read_manifest
 from kgenre.checkpoints.removal import remove_in_background, wait_for_removals
@@ -31,28 +31,29 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
     try:
-        # Each file is hashed and synced while the next one is written; concurrent syncs share one commit of the file
-        # system's journal.
-        with ThreadPoolExecutor(10, "checkpoint") as pool:
-            digests, synced = {}, []
-            for name in (*REQUIRED, "epoch.safetensors"):
-                _write_file(checkpoint, partial / name)
-                digests[name] = pool.submit(_digest, partial / name)
-                synced.append(pool.submit(sync_file, partial / name))
-            files = {
-                name: {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
-                for name, digest in digests.items()
-            }
-            manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
-            write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
-            for name in files:  # safetensors lets nobody but the owner read its files, whatever the umask
-                shutil.copymode(partial / "manifest.json", partial / name)
-            for done in synced:
-                done.result()
-        sync_folder(partial)
-        _put_in_place(partial, path)
+        with naming(path):
+            partial.mkdir()
+            # Each file is hashed and synced while the next one is written; concurrent syncs share one commit of the
+            # file system's journal.
+            with ThreadPoolExecutor(10, "checkpoint") as pool:
+                digests, synced = {}, []
+                for name in (*REQUIRED, "epoch.safetensors"):
+                    _write_file(checkpoint, partial / name)
+                    digests[name] = pool.submit(_digest, partial / name)
+                    synced.append(pool.submit(sync_file, partial / name))
+                files = {
+                    name: {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
+                    for name, digest in digests.items()
+                }
+                manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
+                write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+                for name in files:  # safetensors lets nobody but the owner read its files, whatever the umask
+                    shutil.copymode(partial / "manifest.json", partial / name)
+                for done in synced:
+                    done.result()
+            sync_folder(partial)
+            _put_in_place(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path

@@ -96,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         except BaseException:  # a full disk, Ctrl-C: leave no incomplete run
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
-    with fault_tolerant_streams():
+    with fault_tolerant_streams(), writing_below(options.root, "give a folder for runs with --root"):
         trainer.test(module, datamodule=films, ckpt_path=path)
         print_next_command(trainer)
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.checkpoints.files import move
+from kgenre.checkpoints.files import whole_file
 from kgenre.evaluation.thresholds import Thresholds
 from kgenre.quoted_path import quoted_path
 from kgenre.users_code import ShortTraceback
@@ -84,21 +84,16 @@ def write_predictions(
     """
     names = films.genre_names
     predicted, best = predicted_genres(prob, thresholds), top_genres(prob, top)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        # Without the mark, spreadsheets decode such names in a legacy encoding.
-        encoding = "utf-8" if all(map(str.isascii, names)) else "utf-8-sig"
-        with partial.open("w", newline="", encoding=encoding) as file:
-            writer = csv.writer(file)
-            writer.writerow([*COLUMNS, f"top{top}", *names])
-            for row, values in enumerate(prob):
-                chosen = "|".join(name for name, has in zip(names, predicted[row], strict=True) if has)
-                first = "|".join(names[i] for i in best[row])
-                true = "|".join(films.genres_of(row))
-                writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.9g}" for v in values)])
-        move(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Without the mark, spreadsheets decode such names in a legacy encoding.
+    encoding = "utf-8" if all(map(str.isascii, names)) else "utf-8-sig"
+    with whole_file(path) as partial, partial.open("w", newline="", encoding=encoding) as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, f"top{top}", *names])
+        for row, values in enumerate(prob):
+            chosen = "|".join(name for name, has in zip(names, predicted[row], strict=True) if has)
+            first = "|".join(names[i] for i in best[row])
+            true = "|".join(films.genres_of(row))
+            writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.9g}" for v in values)])
 
 
 def read_predictions(path: Path) -> FilmPredictions:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from kgenre.checkpoints.files import naming
 from kgenre.loggers.logger import Logger, LoggerError
 
 _log = logging.getLogger("kgenre")
@@ -125,7 +126,7 @@ class CSVLogger(Logger):
 
     def _write_all(self, path: Path) -> None:
         partial = path.with_suffix(".csv.partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        with naming(path), partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._header)
             writer.writeheader()
             *earlier, (step, last) = sorted(self._rows.items())

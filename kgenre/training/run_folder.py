@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.checkpoints import leftovers, remove_leftovers, run_folders
-from kgenre.checkpoints.files import move
+from kgenre.checkpoints.files import whole_file
 from kgenre.engines.devices import computing_devices, with_name
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
@@ -127,12 +127,8 @@ def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.
     known |= {name: v if isinstance(v, str) or math.isfinite(v) else None for name, v in metrics.items()}
-    partial = path.with_suffix(".json.partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n", encoding="utf-8")
-        move(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @cache

@@ -1,0 +1,48 @@
+"""Files that replace others only when they are complete."""
+
+import contextlib
+import errno
+import os
+
+import pytest
+
+from kgenre.checkpoints import Checkpoint, write_checkpoint
+from kgenre.checkpoints.files import whole_file
+from kgenre.loggers import CSVLogger
+
+pytestmark = pytest.mark.backend_free
+
+
+def test_a_file_is_replaced_only_by_a_complete_one(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path) as partial:
+        partial.write_text("first")
+    with contextlib.suppress(ZeroDivisionError), whole_file(path) as partial:
+        partial.write_text("sec")
+        raise ZeroDivisionError
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_errors_name_the_file_instead_of_the_temporary_one(tmp_path):
+    """The temporary names are longer, so here only they are too long."""
+    path = tmp_path / ("a" * 250)
+
+    def write():
+        with whole_file(path) as partial:
+            partial.write_text("x")
+
+    logger = CSVLogger()
+    for writes in (write, lambda: write_checkpoint(Checkpoint({}, {}, {}), path), lambda: logger._write_all(path)):
+        with pytest.raises(OSError, match="File name too long") as raised:
+            writes()
+        assert (raised.value.errno, raised.value.filename) == (errno.ENAMETOOLONG, str(path))
+
+
+def test_errors_of_writing_name_the_file_too(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="full") as raised, whole_file(path):
+        raise OSError(errno.ENOSPC, "the disk is full")  # what a failed write raises
+    assert raised.value.filename == str(path)
+    with pytest.raises(OSError, match=r"^no space in the cache$"), whole_file(path):
+        raise OSError("no space in the cache")
