@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,14 @@ _TYPES: dict[Any, tuple[tuple[Any, ...], str]] = {
 def wrong_argument(function: Callable[..., Any], name: str, value: Any) -> str | None:
     """Return what an argument takes, such as "a whole number or None", if this value is something else.
 
+    NaN is no number here: every comparison with it is false, so a threshold, say, would have no effect.
+
     Only annotations that consist of the types above and of literals are checked, where all of the function's can be
     read; None for all others.
     """
     types, literals, words = _arguments(function).get(name, ((object,), (), ""))
+    if words and isinstance(value, float) and math.isnan(value):
+        return words
     return None if isinstance(value, types) or (isinstance(value, str) and value in literals) else words
 
 

@@ -48,6 +48,8 @@ def test_these_classes_have_arguments_with_types():
         (lambda: callbacks.Timer(interval=["step"]), "Timer(interval=...) takes 'step' or 'epoch'. Received: ['step']"),
         (lambda: callbacks.PredictionWriter(3), "PredictionWriter(output_dir=...) takes text or a path or None. Rec"),
         (lambda: callbacks.LearningRateFinder(1j), "LearningRateFinder(min_lr=...) takes a number. Received: 1j"),
+        (lambda: callbacks.EarlyStopping(min_delta=np.nan), "EarlyStopping(min_delta=...) takes a number. Received"),
+        (lambda: kgenre.Trainer(overfit_batches=np.nan), "Trainer(overfit_batches=...) takes a number. Received: nan"),
         (lambda: loggers.CSVLogger(save_dir=3), "CSVLogger(save_dir=...) takes text or None. Received: 3"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,8 @@ class BackboneFinetuning(Callback):
             the module's, such as "MobileNetV3Small".
 
     Raises:
-        ValueError: (when the fit begins) no attribute or layer has this name, nothing in it is trainable, or it shares
-            its optimizer.
+        ValueError: an invalid epoch or rate, or (when the fit begins) no attribute or layer has this name, nothing in
+            it is trainable, or it shares its optimizer.
         TypeError: (when the fit begins) its optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
@@ -61,6 +62,13 @@ class BackboneFinetuning(Callback):
         verbose: bool = False,
         backbone: str = "backbone",
     ) -> None:
+        first = backbone_initial_ratio_lr if backbone_initial_lr is None else backbone_initial_lr
+        if unfreeze_backbone_at_epoch < 0 or not 0 < first < math.inf:
+            raise ValueError(
+                "BackboneFinetuning takes unfreeze_backbone_at_epoch >= 0, and a finite backbone_initial_lr or "
+                f"backbone_initial_ratio_lr above 0. Received: {unfreeze_backbone_at_epoch}, {backbone_initial_lr}, "
+                f"{backbone_initial_ratio_lr}"
+            )
         self.unfreeze_backbone_at_epoch = unfreeze_backbone_at_epoch
         self.lambda_func = lambda_func
         self.backbone_initial_ratio_lr = backbone_initial_ratio_lr

@@ -40,6 +40,7 @@ class EarlyStopping(Callback):
             leaves the newest weights; a resumed run knows only the weights since then.
 
     Raises:
+        ValueError: ``patience`` is negative.
         MonitorError: no name, or (while training) the value was not logged.
 
     Example:
@@ -63,6 +64,8 @@ class EarlyStopping(Callback):
         check_on_train_epoch_end: bool | None = False,
         restore_best_weights: bool = False,
     ) -> None:
+        if patience < 0:
+            raise ValueError(f"EarlyStopping(patience=...) must be at least 0. Received: {patience}")
         self.monitor = check_monitor("EarlyStopping", monitor)
         self.min_delta = min_delta
         self.patience = patience

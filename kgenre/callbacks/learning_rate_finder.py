@@ -124,9 +124,9 @@ class LearningRateFinder(Search):
         update_attr: bool = True,
         attr_name: str = "",
     ) -> None:
-        if not 0 < min_lr < max_lr or num_training_steps < 2:
+        if not 0 < min_lr < max_lr < math.inf or num_training_steps < 2:
             raise ValueError(
-                "A range test takes 0 < min_lr < max_lr and at least 2 steps. "
+                "A range test takes 0 < min_lr < max_lr < infinity and at least 2 steps. "
                 f"Received: min_lr={min_lr}, max_lr={max_lr}, num_training_steps={num_training_steps}"
             )
         self.min_lr = min_lr

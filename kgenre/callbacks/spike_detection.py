@@ -54,9 +54,9 @@ class SpikeDetection(LossWatch):
         rollback_factor: float = 0.5,
     ) -> None:
         super().__init__(every_n_steps, max_rollbacks, rollback_factor)
-        if window < 1 or warmup < 1 or (atol is None and rtol is None):
+        if window < 1 or warmup < 1 or (atol is None and rtol is None) or min(atol or 0, rtol or 0) < 0:
             raise ValueError(
-                "SpikeDetection takes window >= 1, warmup >= 1, and atol or rtol. Received: "
+                "SpikeDetection takes window >= 1, warmup >= 1, and atol or rtol, at least 0. Received: "
                 f"window={window}, warmup={warmup}, atol={atol}, rtol={rtol}"
             )
         self.mode = mode

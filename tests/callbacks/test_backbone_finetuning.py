@@ -1,4 +1,5 @@
 import logging
+import math
 
 import keras
 import numpy as np
@@ -149,3 +150,18 @@ def test_needs_a_backbone_with_its_own_optimizer():
         quiet_trainer(callbacks=BackboneFinetuning()).fit(module, boring_batches(1))
     with pytest.raises(ValueError, match=r"needs a Keras layer or model as BoringModule.backbone, or one of this name"):
         quiet_trainer(callbacks=BackboneFinetuning()).fit(BoringModule(), boring_batches(1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unfreeze_backbone_at_epoch": -1},
+        {"backbone_initial_ratio_lr": 0},
+        {"backbone_initial_lr": -0.1},
+        {"backbone_initial_lr": math.inf},
+    ],
+    ids=str,
+)
+def test_wrong_numbers(wrong):
+    with pytest.raises(ValueError, match=rf"BackboneFinetuning takes .*Received: .*{next(iter(wrong.values()))}"):
+        BackboneFinetuning(**wrong)

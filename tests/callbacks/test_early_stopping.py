@@ -163,6 +163,11 @@ def test_state_dict_round_trip():
     assert EarlyStopping().state_dict()["best_score"] is None, "JSON has no infinity"
 
 
+def test_negative_patience():
+    with pytest.raises(ValueError, match=r"EarlyStopping\(patience=...\) must be at least 0. Received: -1"):
+        EarlyStopping(patience=-1)
+
+
 def test_wrong_mode():
     with pytest.raises(ValueError, match=r"EarlyStopping\(mode=...\) takes 'min' or 'max'. Received: 'least'"):
         EarlyStopping(mode="least")

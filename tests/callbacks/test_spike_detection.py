@@ -67,7 +67,7 @@ def test_rollback_restores_the_mean():
     assert watch._seen == 5
 
 
-@pytest.mark.parametrize("arguments", [{"window": 0}, {"warmup": 0}, {"rtol": None}], ids=str)
+@pytest.mark.parametrize("arguments", [{"window": 0}, {"warmup": 0}, {"rtol": None}, {"atol": -1}], ids=str)
 def test_wrong_arguments(arguments):
     with pytest.raises(ValueError, match="SpikeDetection takes window >= 1, warmup >= 1, and atol or rtol"):
         SpikeDetection(**arguments)

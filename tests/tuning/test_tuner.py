@@ -306,6 +306,8 @@ def test_errors_of_the_range_test():
         Tuner(quiet_trainer()).lr_find(Two(), boring_batches(2))
     with pytest.raises(ValueError, match=r"0 < min_lr < max_lr .*Received: min_lr=1, max_lr=0.1"):
         LearningRateFinder(min_lr=1, max_lr=0.1)
+    with pytest.raises(ValueError, match=r"max_lr < infinity .*Received: .*max_lr=inf"):
+        LearningRateFinder(max_lr=float("inf"))
     with pytest.raises(ValueError, match=r"'exponential' or 'linear'. Received: 'cubic'"):
         LearningRateFinder(mode="cubic")
 
