@@ -49,7 +49,7 @@ def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
             _log.warning("steps_per_execution=%s is ignored: %s.", wanted, reason)
         return 1
     if wanted != "auto":  # a call ends with the epoch, and a shorter one is padded to the size of a full one
-        return int(min(wanted, t.schedule.training_batches))
+        return int(max(1, min(wanted, t.schedule.training_batches)))
     return resumes or _measure(t, batch)  # a resumed run keeps what it measured when it began
 
 

@@ -370,6 +370,16 @@ def test_auto_chooses_a_number_that_cuts_few_calls_short(every, batches, accumul
     assert steps_per_execution._auto_steps(trainer) == chosen
 
 
+@compiled
+def test_a_call_is_no_longer_than_an_epoch():
+    """Shorter calls are padded to the full size: this one would not fit into memory."""
+    plain, _, expected = fitted(MLP, boring_batches(4))
+    trainer, _, logged = fitted(MLP, boring_batches(4), steps_per_execution=10**12)
+    assert trainer.chosen_steps_per_execution == 4
+    assert logged == expected
+    assert_same_state(plain, trainer)
+
+
 @pytest.mark.skipif(not IS_TORCH, reason="the others compile")
 @pytest.mark.parametrize("asked", [4, "auto"])
 def test_torch_runs_single_steps(asked, caplog):
