@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
+from kgenre.checkpoints.files import naming
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class PredictionWriter(Callback):
         else:
             raise ValueError("PredictionWriter() has no folder to write to: pass output_dir, or predict from a run.")
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez(folder / name, **_named(prediction))
+        with naming(folder / name):
+            np.savez(folder / name, **_named(prediction))
         return folder
 
 

@@ -51,9 +51,9 @@ def write_synced(path: Path, content: bytes) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the file system name ``path`` instead of the temporary file or folder that is to replace it.
+    """Let an error of the file system name ``path``, not the temporary file or folder that is to replace it.
 
-    A failed write, unlike a failed open, would have no name at all.
+    Without this, an error while writing to an open file has no name at all.
     """
     try:
         yield

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.checkpoints.files import naming
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Profiler:
             return None
         path = Path(folder) / f"{self.stage}-{self.filename}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        with naming(path):
+            path.write_text(text + "\n", encoding="utf-8")
         return path
 
     @contextmanager

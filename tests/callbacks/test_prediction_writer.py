@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
@@ -34,6 +36,14 @@ def test_writes_all_at_the_end(tmp_path):
     assert written["outputs"].shape == (24, 2)
     np.testing.assert_array_equal(written["outputs"], np.concatenate([batch["outputs"] for batch in expected]))
     np.testing.assert_array_equal(written["more/squared"], written["outputs"] ** 2)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_on_a_full_disk_the_error_names_the_file(tmp_path):
+    (file := tmp_path / "batch_000000.npz").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as raised:
+        quiet_trainer(callbacks=PredictionWriter(tmp_path)).predict(BoringModule(), boring_batches(1))
+    assert raised.value.filename == str(file)
 
 
 def test_tuple_items_are_numbered(tmp_path):

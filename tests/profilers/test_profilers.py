@@ -1,5 +1,6 @@
 """What profilers measure, print and write."""
 
+import os
 import pstats
 import re
 import sys
@@ -20,6 +21,15 @@ def rows_of(table):
     """The table's rows by action: mean, calls, total, share."""
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
     return {row[0]: row[1:] for row in cells}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_on_a_full_disk_the_error_names_the_file(tmp_path):
+    profiler = SimpleProfiler(tmp_path, "speed")
+    (file := tmp_path / f"{profiler.stage}-speed.txt").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as raised:
+        profiler.write("mean")
+    assert raised.value.filename == str(file)
 
 
 def test_simple_profiler_measures_actions():
