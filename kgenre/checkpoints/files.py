@@ -59,7 +59,8 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is not None:  # a message alone would be lost
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            del error.filename2  # the target, if it was moved: set to None, it would be printed
         raise
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.checkpoints import find_checkpoint, read_state
-from kgenre.checkpoints.files import move
+from kgenre.checkpoints.files import move, naming
 from kgenre.data.kept_films import KeptFilms
 from kgenre.training import TrainerError
 
@@ -70,7 +70,7 @@ def export_classifier(
 
     module = load_classifier(checkpoint, **arguments)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
+    with naming(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
         whole = Path(unfinished) / folder.name
         whole.mkdir()
         _write_model(exportable(module), whole / FORMATS[format], format)

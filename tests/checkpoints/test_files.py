@@ -36,7 +36,7 @@ def test_errors_name_the_file_instead_of_the_temporary_one(tmp_path):
     for writes in (write, lambda: write_checkpoint(Checkpoint({}, {}, {}), path), lambda: logger._write_all(path)):
         with pytest.raises(OSError, match="File name too long") as raised:
             writes()
-        assert (raised.value.errno, raised.value.filename) == (errno.ENAMETOOLONG, str(path))
+        assert str(raised.value) == f"[Errno {errno.ENAMETOOLONG}] File name too long: {str(path)!r}"
 
 
 def test_errors_of_writing_name_the_file_too(tmp_path):

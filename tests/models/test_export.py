@@ -241,12 +241,13 @@ def test_unusable_arguments_are_refused(run, tmp_path, monkeypatch):
 
 
 def test_failed_export_leaves_no_files(run, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError("disk full")
+    def fail(model, path, format):
+        raise OSError(errno.ENOSPC, "disk full", str(path))
 
     monkeypatch.setattr(kgenre.models.export, "_write_model", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="disk full") as raised:
         export_classifier(run[0], tmp_path / "exported", "keras", network=tiny)
+    assert raised.value.filename == str(tmp_path / "exported"), "not the temporary folder"
     assert not list(tmp_path.iterdir())
 
 
