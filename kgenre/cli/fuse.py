@@ -126,7 +126,7 @@ def _read(run: Path) -> _Member:
 
 def _warn_about_outdated_tests(runs: Sequence[str]) -> None:
     """Warn if a run's best checkpoint, which is fused, is newer than its test: the tests are then not comparable."""
-    from kgenre.reports.run import read_mapping
+    from kgenre.reports.read_runs import read_mapping
     from kgenre.reports.tested_checkpoint import newer_best, outdated_test_message
 
     for folder in map(Path, runs):

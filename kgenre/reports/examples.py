@@ -9,7 +9,7 @@ from kgenre.reports.blocks import Film, label
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.html import films_to_html
 from kgenre.reports.numbers import Numbers
-from kgenre.reports.run import read_runs
+from kgenre.reports.read_runs import read_runs
 from kgenre.reports.tested_checkpoint import outdated_tests
 
 

@@ -18,7 +18,8 @@ from kgenre.reports.glossary import GLOSSARY
 from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import differing_options, special_loss
-from kgenre.reports.run import ReportError, Run, best_of, read_runs
+from kgenre.reports.read_runs import read_runs
+from kgenre.reports.run import ReportError, Run, best_of
 from kgenre.reports.run_difference import run_differences
 from kgenre.reports.tested_checkpoint import outdated_tests
 
