@@ -23,6 +23,7 @@ from kgenre.cli.given_checkpoint import (
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import Parser, allow_imports
 from kgenre.cli.usage import UsageError
+from kgenre.training.seed import LARGEST_SEED
 
 _log = logging.getLogger("kgenre")
 _DEFAULT_SEED = 0
@@ -154,8 +155,10 @@ def _check_sections(parser: Parser, options: Namespace) -> None:
         if not isinstance(options[part], Namespace):
             given = "null" if options[part] is None else options[part]
             parser.error(f"--{part} takes options, such as {example}; omit it if there are none. Received: {given}")
-    if options.seed_everything is None:
-        parser.error("--seed_everything takes a whole number. Received: null")
+    seed = options.seed_everything
+    if seed is None or not 0 <= seed <= LARGEST_SEED:
+        given = "null" if seed is None else seed
+        parser.error(f"--seed_everything takes a whole number from 0 to {LARGEST_SEED}. Received: {given}")
     for name in ("default_root_dir", "name"):
         (options.trainer[name] or "").encode()  # the run's config.yaml could not hold a name that is not UTF-8
 

@@ -28,9 +28,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=str, default=None, help="also write a page with their posters, FILE.html")
     parser.add_argument("--data.path", type=str, default=None, help="where the films are, if they have moved")
     options = parser.parse_args(list(arguments))
-    for name in ("n", "top"):
-        if options[name] < 1:
-            raise UsageError(f"--{name} takes 1 or more. Received: {options[name]}")
+    for name, least in (("n", 1), ("top", 1), ("seed", 0)):
+        if options[name] < least:
+            raise UsageError(f"--{name} takes {least} or more. Received: {options[name]}")
     page = None if options.out is None else Path(os.path.expanduser(options.out))  # the ~ of --out=~/films.html
     if page is not None and page.is_dir():
         raise UsageError(f"--out takes a file, such as {page / 'films.html'}. Received a folder: {page}")

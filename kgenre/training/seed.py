@@ -6,7 +6,7 @@ import os
 
 from kgenre.lightning_arguments import explain_arguments
 
-_LARGEST = 2**32 - 1
+LARGEST_SEED = 2**32 - 1
 
 
 @explain_arguments
@@ -28,8 +28,8 @@ def seed_everything(seed: int) -> int:
         7
     """
     seed = int(seed)  # a NumPy integer: TensorFlow takes Python's only
-    if not 0 <= seed <= _LARGEST:
-        raise ValueError(f"seed_everything(seed) takes a whole number from 0 to {_LARGEST}. Received: {seed}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed_everything(seed) takes a whole number from 0 to {LARGEST_SEED}. Received: {seed}")
     from kgenre.engines import prepare_keras
     from kgenre.engines.random_state import seed_keras
 

@@ -141,6 +141,8 @@ def fails(capsys):
         (["fit", "now"], 2, ["'now' does not belong to any option"]),
         (["examples", "run", "--n", "0"], 1, ["--n takes 1 or more. Received: 0"]),
         (["examples", "run", "--out", "a.pdf"], 1, ["--out writes HTML, such as a.html. Received: a.pdf"]),
+        (["examples", "run", "--seed", "-1"], 1, ["--seed takes 0 or more. Received: -1"]),
+        (["sweep", "--seed_everything", "-1"], 2, ["--seed_everything takes a whole number from 0 to 4294967295. Rec"]),
         (["examples", "run", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
         (["report", "run", "--films", "-1"], 1, ["--films takes 0 or more. Received: -1"]),
         (["tensorboard", "run", "--port", "65536"], 1, ["--port takes 0 to 65535. Received: 65536"]),
