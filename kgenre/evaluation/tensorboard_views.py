@@ -16,6 +16,7 @@ from kgenre.evaluation.film_pictures import co_occurrence_image, panel_image
 from kgenre.evaluation.film_predictions import predicted_genres, top_genres
 from kgenre.evaluation.gradient_sample import GradientSample
 from kgenre.evaluation.projector import write_projector
+from kgenre.lightning_arguments import explain_arguments
 from kgenre.loggers import TensorBoardLogger, takes_pictures
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class TensorBoardViews(Callback):
         >>> Trainer(callbacks=[TensorBoardViews(gradients=True)]).fit(module, datamodule=films)
     """
 
+    @explain_arguments
     def __init__(self, times: int = 10, films: int = 8, gradients: bool = False) -> None:
         if min(times, films) < 1:
             raise ValueError(f"times and films must be at least 1. Received: times={times}, films={films}")

@@ -209,9 +209,16 @@ def test_films_without_any_genre_have_views(data, tmp_path):
     assert "co-occurrence" not in tags
 
 
-@pytest.mark.parametrize("wrong", [{"times": 0}, {"films": 0}])
-def test_wrong_counts_are_refused(wrong):
-    with pytest.raises(ValueError, match="times and films must be at least 1"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"times": 0}, "times and films must be at least 1"),
+        ({"films": 0}, "times and films must be at least 1"),
+        ({"films": None}, r"TensorBoardViews\(films=...\) takes a whole number. Received: None"),
+    ],
+)
+def test_wrong_counts_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
         TensorBoardViews(**wrong)
 
 
