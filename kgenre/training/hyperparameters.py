@@ -103,7 +103,8 @@ class Hyperparameters:
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
         # Several classes of a hierarchy may call this, in any order: all sets are kept, the subclass's values win.
         methods = [vars(cls).get(frame.f_code.co_name) for cls in type(self).__mro__]
-        place = next((i for i, method in enumerate(methods) if getattr(method, "__code__", None) is frame.f_code), 0)
+        codes = [method and getattr(inspect.unwrap(method), "__code__", None) for method in methods]  # if decorated
+        place = next((i for i, code in enumerate(codes) if code is frame.f_code), 0)
         saved = dict(self._saved or {})
         for name, value in chosen.items():
             by, known = saved.get(name, (0, 0))

@@ -1,6 +1,7 @@
 """`Module` and `DataModule` themselves: hyperparameters, error messages, copies; and `seed_everything`."""
 
 import copy
+import functools
 import json
 import os
 import pickle
@@ -141,10 +142,22 @@ def test_self_is_not_a_hyperparameter_under_any_name(base):
     assert vars(Net().hparams) == {"width": 8}
 
 
+def typechecked(function):
+    """Stands for a decorator of a package that checks arguments."""
+
+    @functools.wraps(function)
+    def checked(*arguments, **named):
+        return function(*arguments, **named)
+
+    return checked
+
+
 @pytest.mark.parametrize("base_first", [False, True])
 @pytest.mark.parametrize("middle_saves", [False, True])
-def test_subclass_hyperparameters_override_the_base(base_first, middle_saves):
+@pytest.mark.parametrize("decorated", [lambda function: function, typechecked], ids=["plain", "decorated"])
+def test_subclass_hyperparameters_override_the_base(base_first, middle_saves, decorated):
     class Base(kgenre.Module):
+        @decorated
         def __init__(self, width=1, colour="red"):
             self.save_hyperparameters()
 
