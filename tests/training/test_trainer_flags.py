@@ -399,7 +399,7 @@ def test_jit_compile_trains_to_the_same_loss():
         {"num_sanity_val_steps": -2},
         {"precision": "64-true"},
         {"gradient_clip_val": 0},
-        {"gradient_clip_val": float("nan")},
+        {"gradient_clip_val": -float("inf")},
     ],
     ids=str,
 )
@@ -415,6 +415,7 @@ def test_errors_name_the_argument_and_the_value(arguments):
         ({"max_epochs": "3"}, "a whole number or None"),
         ({"max_epochs": 2.5}, "a whole number or None"),
         ({"max_steps": None}, "a whole number"),
+        ({"gradient_clip_val": float("nan")}, "a number or None"),
         ({"fast_dev_run": None}, "a whole number or True or False"),
         ({"limit_predict_batches": "half"}, "a number or None"),
         ({"val_check_interval": "00:01:00:00"}, "a number"),
