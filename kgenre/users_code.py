@@ -1,14 +1,16 @@
-"""Finds the lines of a traceback that the user wrote, and defines errors that show only these in a notebook."""
+"""Finds the lines of a traceback that the user wrote, and lets a notebook show only these."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
 import sysconfig
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 _FOLDERS = {*(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")), str(Path(__file__).parent)}
 _NOT_THE_USERS = (*(os.path.join(folder, "") for folder in _FOLDERS), "<frozen")
@@ -28,8 +30,7 @@ def is_users(filename: str) -> bool:
 
 def described(line: traceback.FrameSummary) -> str:
     """Describe a line by file, number and code; a notebook cell by its own number, as its file has a random name."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    name_cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda file: None)
+    name_cell = getattr(getattr(_ipython(), "compile", None), "format_code_name", lambda file: None)
     name = " ".join(name_cell(line.filename) or [Path(line.filename).name])
     return f"{name}, line {line.lineno} ({line.line})"
 
@@ -42,3 +43,38 @@ class ShortTraceback:
 
     def _render_traceback_(self: BaseException) -> list[str]:  # type: ignore[misc]  # IPython calls it
         return [*map(described, users_lines(self.__traceback__)), f"{type(self).__name__}: {self}"]
+
+
+def hide_library_frames(error: BaseException) -> None:
+    """Let IPython show only the user's part of a traceback: the call of kgenre, and the line of theirs that it led to.
+
+    In full, an error in a step has some 150 lines of kgenre and the backend. As in JAX, their frames are marked, not
+    removed: ``%debug`` and ``traceback.print_last()`` have all. An error in kgenre itself is shown in full.
+    """
+    if _ipython() is None:
+        return
+    frames = [frame for each in _chain(error) for frame, _ in traceback.walk_tb(each.__traceback__)]
+    if not isinstance(error, KeyboardInterrupt) and not any(is_users(frame.f_code.co_filename) for frame in frames):
+        return
+    caller: FrameType | None = sys._getframe(1)  # the traceback does not have these yet
+    while caller is not None and not is_users(caller.f_code.co_filename):
+        frames.append(caller)
+        caller = caller.f_back
+    for frame in frames:
+        # The locals of a module's frame are its globals.
+        if not is_users(frame.f_code.co_filename) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+            frame.f_locals["__tracebackhide__"] = True
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """The error and those that led to it."""
+    errors: list[BaseException] = []
+    while error is not None and error not in errors:
+        errors.append(error)
+        error = error.__cause__ or error.__context__
+    return errors
+
+
+def _ipython() -> Any:
+    """The running IPython, on a terminal or in a notebook; None elsewhere."""
+    return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

@@ -39,6 +39,7 @@ from kgenre.training.resume import (
     restore_trainable_when_built,
 )
 from kgenre.training.run import RunState, Stage
+from kgenre.users_code import hide_library_frames
 
 if TYPE_CHECKING:
     from kgenre.engines.weight_update import StepPart
@@ -100,6 +101,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 datamodule.on_exception(error)
             # A fit stopped by Ctrl-C returns: it has saved, and can be resumed. Half an evaluation has no result.
             if stage != "fit" or not isinstance(error, KeyboardInterrupt):
+                hide_library_frames(error)
                 raise
         finally:
             _sync(t)

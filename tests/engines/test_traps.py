@@ -3,6 +3,7 @@
 import random
 import sys
 import threading
+import traceback
 import types
 import warnings
 from operator import attrgetter
@@ -293,6 +294,38 @@ def test_notebook_traceback_has_only_the_users_lines():
     assert first.endswith("(fit(MetricInStep()))")
     assert second.endswith("(trainer.fit(module, boring_batches(2) if batches is None else batches))")
     assert message == f"StepError: {caught.value}"
+
+
+class Misspells(BoringModule):
+    def training_step(self, batch, batch_idx):
+        return self.error(batch["inputs"])
+
+
+@pytest.mark.parametrize("in_ipython", [True, False])
+def test_ipython_hides_all_but_the_users_lines(monkeypatch, in_ipython):
+    """IPython leaves out a frame that has ``__tracebackhide__``, unless it is the last."""
+    shell = types.SimpleNamespace(get_ipython=lambda: object() if in_ipython else None)
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    with pytest.raises(KeyError) as caught:
+        fit(Misspells())
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    shown = [frame.f_code.co_name for frame in frames if "__tracebackhide__" not in frame.f_locals]
+    assert (shown == ["test_ipython_hides_all_but_the_users_lines", "fit", "training_step"]) == in_ipython
+    assert len(shown) == (3 if in_ipython else len(frames))
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_ipython_shows_an_error_outside_the_users_code_in_full(monkeypatch, error):
+    """A fault of kgenre can be reported; Ctrl-C has no line of interest."""
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=object))
+    known = {"error": error}
+    exec(compile("def fail(*_):\n    raise error", LIBRARY, "exec"), known)
+    monkeypatch.setattr("kgenre.training.trainer.build_for_evaluation", known["fail"])
+    with pytest.raises(error) as caught:
+        quiet_trainer().test(BoringModule(), boring_batches(1))
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    hidden = [frame for frame in frames if "__tracebackhide__" in frame.f_locals]
+    assert hidden == (frames[1:] if error is KeyboardInterrupt else [])
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="torch compiles nothing: a step may return anything")
