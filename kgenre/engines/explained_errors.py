@@ -18,7 +18,7 @@ UNSEEDED = (
     "self.seed = keras.random.SeedGenerator(0) in __init__ and pass seed=self.seed to keras.random."
 )
 
-# Parts of messages, for a tensor whose values do not exist yet: of TensorFlow, and the names of JAX's errors.
+# Parts of messages, for a tensor whose values do not exist yet; for the rest, the names of JAX's errors.
 _NO_VALUES = (
     "Cannot convert a symbolic tf.Tensor",
     "Using a symbolic `tf.Tensor`",
@@ -29,6 +29,7 @@ _NO_VALUES = (
     "'SymbolicTensor' object has no attribute 'item'",
     "'SymbolicTensor' object has no attribute 'tolist'",
     "'SymbolicTensor' object cannot be interpreted as an integer",
+    "Tracer has no attribute numpy",
 )
 _NO_VALUES_IN_JAX = {
     "ConcretizationTypeError",

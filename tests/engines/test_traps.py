@@ -138,6 +138,7 @@ ASKS = {
     "if": lambda m, loss: loss * 2 if loss > 3 else loss,
     "numpy": lambda m, loss: np.mean(np.asarray(loss)),
     "item": lambda m, loss: loss.item(),
+    ".numpy()": lambda m, loss: print(loss.numpy()),
     "range": lambda m, loss: [0 for _ in range(ops.cast(loss, "int32"))],
 }
 
