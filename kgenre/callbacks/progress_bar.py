@@ -100,8 +100,9 @@ class ProgressBar(Callback):
             score = f"{checkpoint.monitor} {formatted(checkpoint.best_model_score)}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
         if trainer.loggers:
-            command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"
-            print(f"Curves: {command} {quoted_path(trainer.run_dir.parent.parent)}", flush=True)
+            is_cell = isinstance(self._bar, NotebookBar)
+            command = "\n%load_ext tensorboard\n%tensorboard --logdir" if is_cell else " kgenre tensorboard"
+            print(f"Curves:{command} {quoted_path(trainer.run_dir.parent.parent)}", flush=True)
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 

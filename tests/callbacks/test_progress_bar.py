@@ -207,6 +207,11 @@ def test_notebook_bar_becomes_a_line_in_one_output(notebook, capsys):
     assert "epoch" not in capsys.readouterr().out
 
 
+def test_notebook_names_the_commands_of_a_cell_that_shows_curves(notebook, capsys):
+    quiet_trainer(enable_progress_bar=True, logger=True).fit(Shows(), boring_batches(1))
+    assert capsys.readouterr().out.endswith("\nCurves:\n%load_ext tensorboard\n%tensorboard --logdir runs\n")
+
+
 def test_notebook_keeps_the_last_state_of_the_bar(notebook):
     class Fails(Shows):
         def on_train_batch_end(self, outputs, batch, batch_idx):
