@@ -37,5 +37,12 @@ def without_native_output() -> Iterator[None]:
 
 
 def quiet_notebook() -> contextlib.AbstractContextManager[None]:
-    """`without_native_output` in a notebook, whose cell would show it; a script shows it, in case a library crashes."""
-    return without_native_output() if "ipykernel" in sys.modules else contextlib.nullcontext()
+    """`without_native_output` in a notebook, whose cell would show it; a script shows it, in case a library crashes.
+
+    TensorFlow, if it is imported in the block, also stays quiet later: on a CPU a fit's cell would show, in red, that
+    CUDA could not be initialised.
+    """
+    if "ipykernel" not in sys.modules:
+        return contextlib.nullcontext()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return without_native_output()

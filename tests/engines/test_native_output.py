@@ -44,8 +44,11 @@ def test_output_is_hidden_only_in_a_notebook(capfd, monkeypatch, where):
         monkeypatch.setitem(sys.modules, "ipykernel", sys)
     else:
         monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")  # for monkeypatch to undo
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     with quiet_notebook():
         os.write(2, b"chatter\n")
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == (None if where == "a script" else "3")
     assert capfd.readouterr().err == ("chatter\n" if where == "a script" else "")
 
 
