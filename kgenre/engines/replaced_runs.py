@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from kgenre.engines.engine import Engine
 
 _engines: WeakSet[Engine] = WeakSet()
-_MANY = 2**24  # numbers in a run's variables: 64 MB in float32
+_MANY = 2**24  # numbers in the variables of runs: 64 MB in float32
 
 
 def free_replaced() -> None:
-    """Run Python's garbage collector if a run in memory is large.
+    """Run Python's garbage collector if the runs in memory are large, each or together.
 
     Trainer, module and engine reference each other. Python collects such cycles after a number of new objects, however
     large the cycles are: a few runs of a large network would fill a GPU.
     """
-    if any(_numbers(engine) > _MANY for engine in _engines):
+    if sum(map(_numbers, _engines)) > _MANY:
         gc.collect()
 
 

@@ -48,20 +48,22 @@ def test_fit_leaves_nothing_in_memory():
     assert [thing() for thing in things] == [None] * 4
 
 
-@pytest.mark.parametrize("large", [True, False])
-def test_large_replaced_run_is_freed_for_the_next(monkeypatch, large):
+@pytest.mark.parametrize(("runs", "limit"), [(1, 9), (2, 19), (2, 20)])
+def test_large_replaced_runs_are_freed_for_the_next(monkeypatch, runs, limit):
     def fit():
         trainer = quiet_trainer()
         trainer.fit(BoringModule(), boring_batches(1))
         return weakref.ref(trainer)
 
     gc.collect()
-    monkeypatch.setattr("kgenre.engines.replaced_runs._MANY", 9 if large else 2**24)  # kernel and bias have 10 values
+    monkeypatch.setattr("kgenre.engines.replaced_runs._engines", weakref.WeakSet())
+    monkeypatch.setattr("kgenre.engines.replaced_runs._MANY", limit)
     gc.disable()
     try:
-        first = fit()
+        first, *_ = [fit() for _ in range(runs)]
+        assert first() is not None
         fit()
-        assert (first() is None) == large
+        assert (first() is None) == (10 * runs > limit)  # kernel and bias have 10 values
     finally:
         gc.enable()
 
