@@ -33,8 +33,8 @@ class RangeTest:
     lr_min: float
     lr_max: float
     num_training: int
-    results: dict[str, list[float]] = field(default_factory=lambda: {"lr": [], "loss": []})
-    losses: list[float] = field(default_factory=list)
+    results: dict[str, list[float]] = field(default_factory=lambda: {"lr": [], "loss": []}, repr=False)
+    losses: list[float] = field(default_factory=list, repr=False)
 
     def suggestion(self, skip_begin: int = 10, skip_end: int = 1) -> float | None:
         """Return the rate at which the loss falls most steeply per update; None with too few values.

@@ -60,6 +60,8 @@ def test_rates_go_from_min_to_max(mode):
     assert rates[[0, -1]] == pytest.approx([1e-4, 1e-1])
     steps = rates[1:] / rates[:-1] if mode == "exponential" else np.diff(rates)
     np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+    shown = f"RangeTest(mode='{mode}', lr_min=0.0001, lr_max=0.1, num_training=31)"
+    assert repr(found) == shown, "a notebook shows it when it ends a cell"
 
 
 def test_constant_loss_is_recorded_unchanged():
