@@ -1,4 +1,4 @@
-"""The errors that the Trainer raises for wrong usage."""
+"""The errors that the Trainer and the Module raise for wrong usage."""
 
 from kgenre.users_code import ShortTraceback
 
@@ -9,3 +9,7 @@ class TrainerError(ShortTraceback, ValueError):
 
 class NothingHasRunError(TrainerError, AttributeError):
     """The trainer has this attribute only once something has run; until then ``hasattr`` returns False."""
+
+
+class MissingMethodError(ShortTraceback, NotImplementedError):
+    """The module does not define a method that is needed; the message shows its signature."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from kgenre.engines import prepare_keras, step_logs
 from kgenre.lightning_arguments import explain_arguments
+from kgenre.training.errors import MissingMethodError
 from kgenre.training.hyperparameters import Hyperparameters
 from kgenre.training.lightning_names import MODULE_REPLACEMENTS
 
@@ -101,7 +102,7 @@ class Module(Hyperparameters):
             >>> def configure_optimizers(self):
             ...     return {"encoder.*": keras.optimizers.Adam(1e-5), ".*": keras.optimizers.Adam(1e-3)}
         """
-        raise NotImplementedError(
+        raise MissingMethodError(
             f"{type(self).__name__} must define configure_optimizers(self), for example: "
             "return keras.optimizers.Adam(1e-3)"
         )
@@ -138,7 +139,7 @@ class Module(Hyperparameters):
             batch: a batch of the training data, as tensors.
             batch_idx: the batch's number in the epoch, an int32 scalar tensor.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define training_step(self, batch, batch_idx).")
+        raise MissingMethodError(f"{type(self).__name__} must define training_step(self, batch, batch_idx).")
 
     def validation_step(self, batch: Any, batch_idx: Any) -> Any:
         """Evaluate a batch: log values, return what ``on_validation_batch_end`` should receive (or nothing).
@@ -146,11 +147,11 @@ class Module(Hyperparameters):
         With several validation sets write ``validation_step(self, batch, batch_idx, dataloader_idx=0)`` to receive the
         set's number, an int. Logged names then become ``name/dataloader_idx_<n>``. The same holds for test and predict.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define validation_step(self, batch, batch_idx).")
+        raise MissingMethodError(f"{type(self).__name__} must define validation_step(self, batch, batch_idx).")
 
     def test_step(self, batch: Any, batch_idx: Any) -> Any:
         """Like `validation_step`, for the test data."""
-        raise NotImplementedError(f"{type(self).__name__} must define test_step(self, batch, batch_idx).")
+        raise MissingMethodError(f"{type(self).__name__} must define test_step(self, batch, batch_idx).")
 
     def predict_step(self, batch: Any, batch_idx: Any) -> Any:
         """Return the prediction for a batch: a tensor or a structure of tensors; by default ``self(batch)``."""
@@ -158,7 +159,7 @@ class Module(Hyperparameters):
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What ``self(...)`` computes. Only your own steps and the default `predict_step` call it."""
-        raise NotImplementedError(
+        raise MissingMethodError(
             f"{type(self).__name__} must define predict_step(self, batch, batch_idx), or forward(self, ...), which "
             "self(...) calls."
         )

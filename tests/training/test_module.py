@@ -283,8 +283,11 @@ def test_other_missing_names_raise_pythons_error():
 def test_missing_methods_raise_not_implemented(method):
     with pytest.raises(NotImplementedError, match=rf"Module must define {method}\(self, batch, batch_idx\)"):
         getattr(kgenre.Module(), method)(None, 0)
-    with pytest.raises(NotImplementedError, match=r"Module must define configure_optimizers\(self\)"):
+    with pytest.raises(NotImplementedError, match=r"Module must define configure_optimizers\(self\)") as caught:
         kgenre.Module().configure_optimizers()
+    line, message = caught.value._render_traceback_()  # in a notebook
+    assert line.endswith("(kgenre.Module().configure_optimizers())")
+    assert message == f"MissingMethodError: {caught.value}"
 
 
 def test_freeze_and_unfreeze():
