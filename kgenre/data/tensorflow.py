@@ -10,9 +10,9 @@ import logging
 
 import keras
 
-from kgenre.engines.native_output import quiet_notebook
+from kgenre.engines.native_output import importing_in_notebook
 
-with quiet_notebook():  # on first use it looks for GPUs, and logs at length if there are none
+with importing_in_notebook():  # on first use it looks for GPUs, and logs at length if there are none
     import tensorflow as tf
 
     tf.config.list_physical_devices()

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from kgenre.engines.native_output import quiet_notebook
+from kgenre.engines.native_output import importing_in_notebook
 from kgenre.engines.random_state import reduced_generator
 from kgenre.users_code import ShortTraceback
 
@@ -66,7 +66,7 @@ def prepare_keras() -> None:
         BackendError: see `check_backend`.
     """
     check_backend()
-    with quiet_notebook():
+    with importing_in_notebook():
         import keras
 
     backend, asked = keras.backend.backend(), os.environ.get("KERAS_BACKEND")

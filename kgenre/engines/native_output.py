@@ -1,11 +1,13 @@
-"""Hides what C++ libraries print to standard error when they are imported."""
+"""Hides what C++ libraries print to standard error when they are imported, and guards imports in a notebook."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 
 
@@ -36,13 +38,34 @@ def without_native_output() -> Iterator[None]:
             os.dup2(kept, 2)
 
 
-def quiet_notebook() -> contextlib.AbstractContextManager[None]:
-    """`without_native_output` in a notebook, whose cell would show it; a script shows it, in case a library crashes.
+@contextlib.contextmanager
+def importing_in_notebook() -> Iterator[None]:
+    """In a notebook, hide what an import prints and let the stop button wait for its end; elsewhere change nothing.
 
-    TensorFlow, if it is imported in the block, also stays quiet later: on a CPU a fit's cell would show, in red, that
-    CUDA could not be initialised.
+    TensorFlow, imported here, stays quiet later too: on a CPU a fit's cell would show, in red, that CUDA could not be
+    initialised. An import that was interrupted cannot be repeated: all later fits of the kernel would fail. A script
+    that is stopped ends, and shows the output, in case a library crashes.
     """
     if "ipykernel" not in sys.modules:
-        return contextlib.nullcontext()
+        yield
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return without_native_output()
+    with _interrupted_at_the_end(), without_native_output():
+        yield
+
+
+@contextlib.contextmanager
+def _interrupted_at_the_end() -> Iterator[None]:
+    """Hold Ctrl-C back until the block ends."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt

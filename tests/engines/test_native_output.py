@@ -1,12 +1,13 @@
 """Hiding what libraries print past Python's own streams."""
 
 import os
+import signal
 import sys
 import tempfile
 
 import pytest
 
-from kgenre.engines.native_output import quiet_notebook, without_native_output
+from kgenre.engines.native_output import importing_in_notebook, without_native_output
 
 pytestmark = pytest.mark.backend_free
 
@@ -46,10 +47,31 @@ def test_output_is_hidden_only_in_a_notebook(capfd, monkeypatch, where):
         monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")  # for monkeypatch to undo
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
-    with quiet_notebook():
+    with importing_in_notebook():
         os.write(2, b"chatter\n")
     assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == (None if where == "a script" else "3")
     assert capfd.readouterr().err == ("chatter\n" if where == "a script" else "")
+
+
+@pytest.mark.parametrize("where", ["a script", "a notebook"])
+def test_stop_button_waits_for_the_end_of_an_import(monkeypatch, where):
+    """TensorFlow cannot be imported again after half of it was."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    if where == "a notebook":
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    imported, handler = [], signal.getsignal(signal.SIGINT)
+
+    def import_it():
+        with importing_in_notebook():
+            signal.raise_signal(signal.SIGINT)
+            imported.append("tensorflow")
+
+    with pytest.raises(KeyboardInterrupt):
+        import_it()
+    assert imported == ([] if where == "a script" else ["tensorflow"])
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def fail():
