@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ KNOWN = {
 
 def check_film_arguments(given: Mapping[str, Any]) -> None:
     """Raise `FilmDataError` for the first argument of `FilmData` that is invalid, alone or with another one."""
+    _check_path(given["path"])
     for name in FLAGS:
         if not isinstance(given[name], bool | np.bool_):
             raise FilmDataError(f"{name}={given[name]!r} must be True or False.")
@@ -64,6 +66,15 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
         check_choice(name, given[name], values)
     if given["incomplete"] == "keep" and given["poster_table"] == "stream":
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")
+
+
+def _check_path(path: Any) -> None:
+    if path is None or isinstance(path, str | os.PathLike):
+        return
+    # Those of pandas and Polars.
+    ways = {"to_csv": "to_csv('films.csv', index=False)", "write_csv": "write_csv('films.csv')"}
+    advice = next((f" Write it to a file first, df.{way}." for name, way in ways.items() if hasattr(path, name)), "")
+    raise FilmDataError(f"path must be a folder of films, or a file. Received: a {type(path).__name__}.{advice}")
 
 
 def _is_whole(value: Any) -> bool:

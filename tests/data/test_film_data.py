@@ -728,6 +728,21 @@ def test_error_arguments_of_the_wrong_type(given, message):
 
 
 @pytest.mark.parametrize(
+    ("method", "advice"),
+    [
+        ("to_csv", r" Write it to a file first, df\.to_csv\('films\.csv', index=False\)\."),
+        ("write_csv", r" Write it to a file first, df\.write_csv\('films\.csv'\)\."),
+        ("copy", ""),
+    ],
+)
+def test_error_a_table_instead_of_its_path(method, advice):
+    frame = type("DataFrame", (), {method: None})()  # as of pandas, of Polars, of another package
+    message = rf"^path must be a folder of films, or a file\. Received: a DataFrame\.{advice}$"
+    with pytest.raises(FilmDataError, match=message):
+        FilmData(frame)
+
+
+@pytest.mark.parametrize(
     ("posters", "overviews", "message"),
     [
         (None, None, "reads posters"),
