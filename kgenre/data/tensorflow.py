@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 
-import keras
-
+from kgenre.engines import prepare_keras
 from kgenre.engines.native_output import importing_in_notebook
 
+prepare_keras()
 with importing_in_notebook():  # on first use it looks for GPUs, and logs at length if there are none
+    import keras
     import tensorflow as tf
 
     tf.config.list_physical_devices()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kgenre.engines import prepare_keras
 from kgenre.models.genre_classifier import GenreClassifier
 from kgenre.models.networks import NETWORKS
 
@@ -27,6 +28,7 @@ __all__ = ["NETWORKS", "GenreClassifier", *NETWORKS]
 def __getattr__(name: str) -> Any:
     if name not in NETWORKS:
         raise AttributeError(f"module 'kgenre.models' has no attribute {name!r}")
+    prepare_keras()
     # Imported at first use: these files import Keras.
     return getattr(importlib.import_module(f"kgenre.models.networks.{name}"), name)
 

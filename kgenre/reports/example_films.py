@@ -142,11 +142,13 @@ def _explained_by(run: Run, films: FilmTable) -> dict[str, Explanation]:
     from kgenre.data.overviews import has_words
     from kgenre.data.posters import poster_to_show
     from kgenre.data.text_words import TextWords
-    from kgenre.models.explanations import grad_cam, word_importance
     from kgenre.models.trained_classifier import load_classifier
 
     checkpoint = checkpoint_of_test(run)
     module = load_classifier(checkpoint)
+    # Imported only now: it imports Keras, which creating the classifier has prepared.
+    from kgenre.models.explanations import grad_cam, word_importance
+
     data = FilmData.load_from_checkpoint(checkpoint)
     data.posters, data.overviews = "poster" in module.inputs, "overview" in module.inputs
     words_of = TextWords(data.standardize, data.word_split, data.stem)

@@ -36,12 +36,20 @@ def test_keras_json_changes_nothing(tmp_path, run_python, capsys):
     assert plain["format"] == "channels_last"
 
 
-def test_unknown_backend_error_is_one_line(run_python):
-    script = """
+@pytest.mark.parametrize(
+    "first_use",
+    [
+        "kgenre.Trainer(max_epochs=1); kgenre.Module()",
+        "from kgenre.models import poster_cnn_2024",
+        "import kgenre.data.tensorflow",  # the first batch of films
+    ],
+)
+def test_unknown_backend_error_is_one_line(run_python, first_use):
+    """Whatever needs Keras first calls `prepare_keras`, which also guards the import in a notebook."""
+    script = f"""
 import kgenre
 try:
-    kgenre.Trainer(max_epochs=1)
-    kgenre.Module()
+    {first_use}
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -1152,6 +1152,21 @@ def test_examples_in_a_notebook(runs):
         examples(quiet_trainer().run_dir)
 
 
+def test_unknown_backend_error_of_an_explanation_is_one_line(runs, tmp_path, run_python):
+    """Keras is prepared before its first import, which a notebook guards."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    state = {"model": {"class_path": "kgenre.models.GenreClassifier", "hyperparameters": {}}}
+    write_pointer(run / "checkpoints", "best", write_checkpoint(Checkpoint({}, {}, state), run / "checkpoints" / "one"))
+    script = f"""
+from kgenre.reports import examples
+try:
+    examples({str(run)!r}, n=1, explain=True)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    assert run_python(script, backend="theano").startswith("BackendError KERAS_BACKEND=theano: kgenre runs on ")
+
+
 def test_runs_may_be_found_by_a_pattern(runs, tmp_path):
     root = runs[0].parents[1]
     assert [run.folder for run in read_runs(sorted(root.glob("*/version_*")))] == sorted(runs)
