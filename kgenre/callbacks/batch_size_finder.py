@@ -7,7 +7,7 @@ import gc
 import logging
 from typing import TYPE_CHECKING, Literal
 
-from kgenre.callbacks.search import Search, SoughtAttribute, run_trial
+from kgenre.callbacks.search import Search, SearchError, SoughtAttribute, run_trial
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.lightning_arguments import explain_arguments
 from kgenre.users_code import ShortTraceback
@@ -85,7 +85,7 @@ class BatchSizeFinder(Search):
             _log.warning("The batch size finder does nothing with fast_dev_run.")
             return None
         if trainer.data is None:
-            raise ValueError(
+            raise SearchError(
                 "The batch size finder needs a data pipeline that it can build again with each size: pass a "
                 "datamodule, not batches."
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
-from kgenre.callbacks.search import Search, SoughtAttribute, run_trial
+from kgenre.callbacks.search import Search, SearchError, SoughtAttribute, run_trial
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class _Recorder(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         if len(trainer.optimizers) != 1:
-            raise ValueError(f"A range test works with one optimizer. Received: {len(trainer.optimizers)}")
+            raise SearchError(f"A range test works with one optimizer. Received: {len(trainer.optimizers)}")
         reject_schedules("A range test", trainer)
         self._mean, self._best, self._seen = 0.0, math.inf, trainer.global_step
 

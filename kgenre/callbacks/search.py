@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks.callback import Callback
 from kgenre.checkpoints import read_state
 from kgenre.engines.random_state import random_state, set_random_state
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
+
+
+class SearchError(ShortTraceback, ValueError):
+    """The module or the data do not allow the search; the message says what to change."""
 
 
 def run_trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps: int) -> Trainer:
@@ -104,7 +109,7 @@ class SoughtAttribute:
         what: the caller, for the error message.
 
     Raises:
-        ValueError: no owner has one.
+        SearchError: no owner has one.
     """
 
     def __init__(self, owners: Sequence[Any], names: Sequence[str], what: str) -> None:
@@ -113,7 +118,7 @@ class SoughtAttribute:
         self.name = next((name for name in names if any(hasattr(place, name) for place in places)), "")
         if not self.name:
             kinds = " or ".join(type(owner).__name__ for owner in owners)
-            raise ValueError(
+            raise SearchError(
                 f"{what} sets the attribute {' or '.join(map(repr, names))}, but {kinds} has none. Add it "
                 f"(self.{names[0]} = ..., and use it), or name another one."
             )

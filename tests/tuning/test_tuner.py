@@ -286,8 +286,11 @@ def test_learning_rate_under_another_name():
             return keras.optimizers.SGD(self.speed)
 
     module, tuner = Other(), Tuner(quiet_trainer())
-    with pytest.raises(ValueError, match="sets the attribute 'lr' or 'learning_rate', but Other has none"):
+    with pytest.raises(ValueError, match="sets the attribute 'lr' or 'learning_rate', but Other has none") as caught:
         tuner.lr_find(module, boring_batches(2))
+    line, message = caught.value._render_traceback_()  # in a notebook
+    assert line.endswith("(tuner.lr_find(module, boring_batches(2)))")
+    assert message == f"SearchError: {caught.value}"
     found = tuner.lr_find(module, boring_batches(2), attr_name="speed")
     assert module.speed == found.suggestion()
 
