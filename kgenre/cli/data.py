@@ -171,7 +171,9 @@ def _sample(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the random generator")
     options = parser.parse_args(list(arguments))
     from kgenre.data import make_sample_films
+    from kgenre.data.progress_line import ProgressLine
 
-    folder = make_sample_films(options.out, n=options.films, seed=options.seed)
+    with ProgressLine("Making films") as progress:
+        folder = make_sample_films(options.out, options.films, options.seed, progress)
     print(f"{options.films:,} films in {folder}")
     return 0

@@ -10,12 +10,14 @@ import csv
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
+from kgenre.data.poster_decoding import OnProgress
 from kgenre.data.sample.genres import draw_genres
 from kgenre.data.sample.overview import write_overview
 from kgenre.data.sample.title import invent_title
@@ -23,9 +25,12 @@ from kgenre.engines.cache_folder import cache_folder
 
 # Part of the folder's name in the cache: raise it whenever the films change.
 _VERSION = 1
+_YEARS = 64  # 1960 to 2023; the next film with a title that had one in every year is "The Last Road 2"
 
 
-def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int = 0) -> Path:
+def make_sample_films(
+    directory: str | os.PathLike[str], n: int = 600, seed: int = 0, on_progress: OnProgress | None = None
+) -> Path:
     """Make ``n`` films as ``films.csv`` with ``posters/`` in a new folder.
 
     The folder (``films.csv`` in a folder that exists already) appears only when all films are complete.
@@ -34,6 +39,7 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
         directory: a folder that does not exist yet, or is empty.
         n: the number of films.
         seed: another seed gives other films.
+        on_progress: called with (films made, all films) after each film.
 
     Returns:
         The folder.
@@ -55,7 +61,7 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory if is_there else directory.parent, prefix=".making-") as making:
             made = Path(making) / "films"
-            _make(made, n, seed)
+            _make(made, n, seed, on_progress)
             if is_there:  # keep the folder itself: it may be the working directory, a link or a mount point
                 move(made / "posters", directory / "posters")
                 move(made / "films.csv", directory / "films.csv")
@@ -97,11 +103,12 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
     return folder
 
 
-def _make(folder: Path, n: int, seed: int) -> None:
+def _make(folder: Path, n: int, seed: int, on_progress: OnProgress | None) -> None:
     from kgenre.data.sample.poster import draw_poster  # imports Pillow
 
     (folder / "posters").mkdir(parents=True)
     titles: set[tuple[str, int]] = set()
+    films_of: Counter[str] = Counter()
     with (folder / "films.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["id", "title", "year", "overview", "genres", "poster"])
@@ -109,11 +116,17 @@ def _make(folder: Path, n: int, seed: int) -> None:
             # A generator per film: film 7 is the same film among 20 and among 600.
             rng = np.random.default_rng([seed, i])
             genres = draw_genres(rng)
-            title, year = invent_title(rng, genres), 1960 + int(rng.integers(64))
-            while (title, year) in titles:  # films with the same title and year would count as duplicates
-                year = 1960 + int(rng.integers(64))
+            title, year = invent_title(rng, genres), 1960 + int(rng.integers(_YEARS))
+            # Films with the same title and year would count as duplicates.
+            films_of[title] += 1
+            if films_of[title] > _YEARS:
+                title = f"{title} {(films_of[title] - 1) // _YEARS + 1}"
+            while (title, year) in titles:
+                year = 1960 + int(rng.integers(_YEARS))
             titles.add((title, year))
             film_id = f"sample{i:05d}"
             poster = f"posters/{film_id}.jpg"
             draw_poster(rng, genres, title).save(folder / poster, quality=85)
             rows.writerow([film_id, title, year, write_overview(rng, genres), "|".join(sorted(genres)), poster])
+            if on_progress:
+                on_progress(i + 1, n)

@@ -1,5 +1,6 @@
 import hashlib
 import os
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -43,6 +44,15 @@ def test_sample_films_resemble_real_ones(sample):
     assert len(set(zip(table.titles, table.years, strict=True))) == 120
     with Image.open(table.poster_paths[0]) as poster:
         assert (poster.format, poster.size) == ("JPEG", (200, 300))
+
+
+def test_a_title_that_had_a_film_in_every_year_goes_on_with_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr("kgenre.data.sample.invent_title", lambda *_: "The Last Road")
+    done = []
+    table = read_films(make_sample_films(tmp_path / "films", 130, on_progress=lambda *counts: done.append(counts)))
+    assert Counter(table.titles) == {"The Last Road": 64, "The Last Road 2": 64, "The Last Road 3": 2}
+    assert len(set(zip(table.titles, table.years, strict=True))) == 130
+    assert done == [(i, 130) for i in range(1, 131)]
 
 
 def test_sample_films_are_cached_and_repaired(tmp_path, monkeypatch):
