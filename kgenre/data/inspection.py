@@ -136,7 +136,7 @@ def _near(
     identical: list[list[int]],
 ) -> list[list[int]]:
     group_of = {row: number for number, group in enumerate(identical) for row in group}
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     rows = np.array(good, np.int64)
     of_good = hashes[rows]
     for band in range(_BANDS):
@@ -147,11 +147,11 @@ def _near(
                 continue
             members = rows[group]
             distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
-            for a, b in np.argwhere(np.triu(distance <= NEAR, 1)):
-                first, second = int(members[a]), int(members[b])
-                # One pair in a million of unrelated pictures has such hashes by chance, so compare the pixels too.
-                if np.sqrt(((thumbnails[first].astype(np.float32) - thumbnails[second]) ** 2).mean()) <= _ALIKE:
-                    pairs.add((first, second))
+            first, second = members[np.argwhere(np.triu(distance <= NEAR, 1)).T]
+            # One pair in a million of unrelated pictures has such hashes by chance, so compare the pixels too.
+            apart = thumbnails[first].astype(np.float32) - thumbnails[second]
+            alike = np.sqrt((apart**2).mean(axis=(1, 2, 3))) <= _ALIKE
+            pairs.update(zip(first[alike].tolist(), second[alike].tolist(), strict=True))
     return [[a, b] for a, b in sorted(pairs) if a not in group_of or group_of[a] != group_of.get(b)]
 
 
