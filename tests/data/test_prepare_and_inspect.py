@@ -88,7 +88,7 @@ def test_near_hashes_are_found_whichever_of_their_bits_differ():
     hashes = rng.integers(0, 2**64, 50, np.uint64)
     four_bits = [sum(1 << int(bit) for bit in rng.choice(64, inspection.NEAR, replace=False)) for _ in hashes]
     hashes = np.append(hashes, hashes ^ np.array(four_bits, np.uint64))
-    alike = np.zeros((100, 8, 9), np.uint8)
+    alike = np.zeros((100, 8, 9, 3), np.uint8)
     assert inspection._near(hashes, alike, range(100), []) == [[i, i + 50] for i in range(50)]
 
 
