@@ -201,10 +201,11 @@ class FilmData(DataModule):
             self._may_lack,
         )
         if found.left_out:
-            _log.warning("Left out (%d): %s.", len(found.left_out), summarize_left_out(found.left_out))
+            _log.warning("Left out (%s): %s.", f"{len(found.left_out):,}", summarize_left_out(found.left_out))
         unused = {film.id for film in found.left_out}
         if without_poster := [bad for bad in found.bad_posters if bad.id not in unused]:
-            _log.warning("Used without a poster (%d): %s.", len(without_poster), summarize_left_out(without_poster))
+            count = f"{len(without_poster):,}"
+            _log.warning("Used without a poster (%s): %s.", count, summarize_left_out(without_poster))
         split = None if stage == "predict" else self._draw_split(found, to_test=stage == "test")
         vectorizer, tokens = self._vectorizer, None
         if self.overviews:

@@ -184,7 +184,7 @@ def select_films(
         why = "; ".join(text for text in (left_out[-1].reason, why_missing(films) if posters else "") if text)
         lacking, other = ("overviews", "posters") if overviews and all(lacks[0]) else ("posters", "overviews")
         raise FilmDataError(
-            f"None of the {len(films)} films of {films.source} can be used: {why}. "
+            f"None of the {len(films):,} films of {films.source} can be used: {why}. "
             f"Complete the data, or use {other} only: --data.{lacking} false --data.{other} true."
         )
     rows = np.flatnonzero(~np.array(unused))
@@ -213,9 +213,9 @@ def summarize_left_out(left_out: Sequence[LeftOut]) -> str:
     ordered = sorted(kinds.items(), key=lambda one: -len(one[1]))
     if len(ordered) == 1:
         return f"{ordered[0][0]} ({left_out[0].id}, ...)"
-    said = [f"{len(ids)}: {kind} ({ids[0]}{', ...' if len(ids) > 1 else ''})" for kind, ids in ordered[:_MOST_KINDS]]
+    said = [f"{len(ids):,}: {kind} ({ids[0]}{', ...' if len(ids) > 1 else ''})" for kind, ids in ordered[:_MOST_KINDS]]
     rest = sum(len(ids) for _, ids in ordered[_MOST_KINDS:])
-    return "; ".join(said) + (f"; {rest} for other reasons" if rest else "")
+    return "; ".join(said) + (f"; {rest:,} for other reasons" if rest else "")
 
 
 def _where_kept(posters: Pixels | StreamedPosters) -> str:

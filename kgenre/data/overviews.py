@@ -101,7 +101,7 @@ class OverviewVectorizer:
         """
         if not any(map(has_words, overviews)):
             raise FilmDataError(
-                f"None of the {len(overviews)} training overviews has any words. "
+                f"None of the {len(overviews):,} training overviews has any words. "
                 "Give films with overviews, or set --data.overviews false."
             )
         words_of, longest = TextWords(standardize, word_split, stem), 0
@@ -118,7 +118,7 @@ class OverviewVectorizer:
             vocabulary = vocabulary[:2] + [word for word in vocabulary[2:] if films[word.encode()] >= min_df]
             if len(vocabulary) == 2:
                 raise FilmDataError(
-                    f"No word occurs in at least {min_df} (min_df) of the {len(overviews)} training overviews. "
+                    f"No word occurs in at least {min_df} (min_df) of the {len(overviews):,} training overviews. "
                     "If they have no spaces between words, as in Chinese, set --data.word_split character."
                 )
         if sequence_length is None:

@@ -126,7 +126,7 @@ def bad_films(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float)
     about = "; ".join(text for text in (table.posters_found, why_missing(table)) if text)
     if missing == len(table):
         raise FilmDataError(
-            f"None of the {len(table)} films of {table.source} has a poster: {about}.\n"
+            f"None of the {len(table):,} films of {table.source} has a poster: {about}.\n"
             "Put the posters there, named by the films' ids, or use overviews only: --data.posters false "
             "--data.overviews true."
         )
@@ -136,7 +136,7 @@ def bad_films(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float)
     if len(bad) == len(table):
         go_on = "use overviews only: --data.posters false --data.overviews true."
     raise FilmDataError(
-        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{about}\n"
+        f"{len(bad):,} of {len(table):,} posters cannot be used ({missing:,} missing): {first}.{about}\n"
         f"Complete the folder, or {go_on}"
     )
 

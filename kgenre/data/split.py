@@ -122,8 +122,8 @@ def split_films(
     parts = sum(fraction > 0 for fraction in (val_fraction, test_fraction)) + 1
     if len(groups) < parts:
         raise FilmDataError(
-            f"Films that share a poster, an overview, or title and year stay together, so {len(table)} films form only "
-            f"{len(groups)} group{'s' * (len(groups) > 1)}: too few for {parts} parts. "
+            f"Films that share a poster, an overview, or title and year stay together, so {len(table):,} films form "
+            f"only {len(groups)} group{'s' * (len(groups) > 1)}: too few for {parts} parts. "
             "kgenre data inspect FOLDER shows what they share."
         )
     genres = np.zeros((len(groups), len(table.genre_names)), bool)

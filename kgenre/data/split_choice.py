@@ -53,8 +53,8 @@ def choose_split(
         if to_test and not (take_given and films.split):
             return _all_but(seen, films, seed)
         _log.warning(
-            "None of these %d films is in the checkpoint's split: a new split is drawn.%s",
-            len(films),
+            "None of these %s films is in the checkpoint's split: a new split is drawn.%s",
+            f"{len(films):,}",
             f" The model was trained on {seen.sum():,} of them, under different ids." if seen.any() else "",
         )
     if take_given and films.split:
@@ -74,9 +74,9 @@ def _all_but(seen: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
         )
     but = f" except {seen.sum():,} that it was trained on, under different ids" if seen.any() else ""
     _log.warning(
-        "None of these %d films is in the checkpoint's split: the model is tested on all of them%s. There are no "
+        "None of these %s films is in the checkpoint's split: the model is tested on all of them%s. There are no "
         "baselines to compare it with, as there are no films to fit them on.",
-        len(films),
+        f"{len(films):,}",
         but,
     )
     none = np.array([], np.int64)
@@ -89,9 +89,9 @@ def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
     leaking = np.isin(group_of[split.rows], groups[parts > 1]).sum()
     if leaking:
         _log.warning(
-            "%d films share a poster, an overview, or title and year with a film in another part of this split, so "
+            "%s films share a poster, an overview, or title and year with a film in another part of this split, so "
             "results look better than they are. kgenre data inspect lists them.",
-            leaking,
+            f"{leaking:,}",
         )
 
 
@@ -123,7 +123,8 @@ def _log_changes(split: Split, kept: KeptFilms) -> None:
     new = len(split.ids) - sum(split.sizes)
     gone = sum(map(len, ids_of.values())) - sum(split.sizes)
     if new or gone:
-        _log.warning("The checkpoint's split is kept. Films in no part of it: %d; not in the data: %d.", new, gone)
+        counts = f"{new:,}", f"{gone:,}"
+        _log.warning("The checkpoint's split is kept. Films in no part of it: %s; not in the data: %s.", *counts)
     here = {split.ids[row] for row in split.train}
     if [film_id for film_id in ids_of["train"] if film_id in here] != [split.ids[row] for row in split.train]:
         _log.warning(

@@ -76,6 +76,6 @@ class StreamedPosters:
         if len(self.bad) / len(self.ids) > self.max_bad_fraction:  # see `bad_films`
             some = "; ".join(f"{i}: {why}" for i, why in list(self.bad.items())[:3])
             raise FilmDataError(
-                f"{len(self.bad)} of {len(self.ids)} posters could not be read during training: {some}.\n"
+                f"{len(self.bad):,} of {len(self.ids):,} posters could not be read during training: {some}.\n"
                 f"Does the folder still exist? At most max_bad_fraction={self.max_bad_fraction:.2g} of them may be bad."
             )

@@ -56,7 +56,7 @@ def choose_films(
             trained = any(unknown[0] in run.split.get(part, ()) for run in runs for part in ("train", "validation"))
             why = ": it was used for training or validation" if trained else ""
             raise ReportError(
-                f"{unknown[0]} is not a test film of these runs{why}. They have {len(common)}, such as --ids "
+                f"{unknown[0]} is not a test film of these runs{why}. They have {len(common):,}, such as --ids "
                 f"{','.join(common[:3])}"
             )
         return list(ids)

@@ -248,6 +248,8 @@ def test_rows_left_out_of_a_part_are_counted_by_reason():
     assert summarize_left_out(rows) == "test.csv: an earlier row is the same (a0, ...)"
     rows = [LeftOut(f"{kind}{i}", kind * 3) for i in range(2) for kind in "abcdefg"]
     assert summarize_left_out(rows).endswith("2: eee (e0, ...); 4 for other reasons")
+    rows = [LeftOut("a", "too small")] * 1500 + [LeftOut("b", "no overview")] * 1000
+    assert summarize_left_out(rows) == "1,500: too small (a, ...); 1,000: no overview (b, ...)"
 
 
 def test_films_that_were_predicted_are_checked_before_training(broken):
