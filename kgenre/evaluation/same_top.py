@@ -24,7 +24,7 @@ class SameTop(NamedTuple):
     def __str__(self) -> str:
         """Return the sentence for logs and reports."""
         names = f"{', '.join(self.genres[:-1])} and {self.genres[-1]}"
-        return f"It ranks {names} first for {self.films} of {self.of} films: it hardly distinguishes between films."
+        return f"It ranks {names} first for {self.films:,} of {self.of:,} films: it hardly distinguishes between films."
 
 
 def same_top(prob: np.ndarray, genre_names: Sequence[str]) -> SameTop | None:

@@ -174,7 +174,7 @@ def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
     for run in runs:
         if run is not best:
             found, films = run_differences(best, run, list(verdicts.COMPARED))
-            numbers.record(f"{best.name} and {run.name}: common test films", films, "d")
+            numbers.record(f"{best.name} and {run.name}: common test films", films, ",d")
             between[run.name] = found
     said += verdicts.better_run(best, between)
     pairs = {f"{best.name} – {name}": found for name, found in between.items()}

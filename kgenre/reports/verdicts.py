@@ -73,7 +73,7 @@ def learning_verdict(run: Run, numbers: Numbers) -> str:
             said.append(f"Its training loss, {trained_with}, shifts probabilities on purpose, away from the true ones.")
     same = same_top(run.predictions.prob, run.genre_names)
     if same is not None:
-        numbers.about(run, "films with the same three genres first", same.films, "d")
+        numbers.about(run, "films with the same three genres first", same.films, ",d")
         said.append(str(same))
     return " ".join(said)
 

@@ -111,6 +111,7 @@ def test_same_top_genres_for_most_films_are_reported():
     assert same_top(prob[:, :5], names[:5]) is None, "three of five are soon the same"
     assert same_top(np.tile(prob[:1], (9, 1)), names) is None, "of a film or two nothing follows"
     assert same_top(np.tile(prob[:1], (10, 1)), names) is not None
+    assert "for 5,200 of 5,200 films" in str(same_top(np.tile(prob[10], (5200, 1)), names))
 
 
 @pytest.mark.parametrize(

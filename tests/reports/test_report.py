@@ -1226,6 +1226,12 @@ def test_different_numbers_of_test_films_are_mentioned(runs, films, tmp_path, un
     assert results_caption(rest).startswith("40 test films; 95 % intervals")
 
 
+def test_large_numbers_of_films_have_separators():
+    run = SimpleNamespace(name="good", metrics={"test/films": 5211, "data/train_films": 18206, "test/step": 1425})
+    said = [Numbers().of(run, name) for name in run.metrics]
+    assert said == ["5,211", "18,206", "1425"]
+
+
 def results_caption(blocks):
     (caption,) = [block.caption for block in blocks if isinstance(block, Table) and "bootstrap" in block.caption]
     return caption

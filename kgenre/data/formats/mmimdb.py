@@ -62,7 +62,7 @@ def read(path: Path) -> FilmTable:
     if not known:
         why = "{}: {}".format(*films.left_out[0]) if films.left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
-    films.notes.append(f"{path.name} splits the films into {', '.join(f'{len(split[n])} {n}' for n in PARTS)}.")
+    films.notes.append(f"{path.name} splits the films into {', '.join(f'{len(split[n]):,} {n}' for n in PARTS)}.")
     return films.table(
         "the MM-IMDb layout",
         tuple,
