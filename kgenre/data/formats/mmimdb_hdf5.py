@@ -119,7 +119,7 @@ def _posters(path: Path, ids: Sequence[str], images: Any) -> Path:
     changed = max(status.st_mtime_ns, status.st_ctime_ns)
     key = hashlib.sha256(repr((str(path.resolve()), status.st_size, changed)).encode()).hexdigest()
     pictures = ((f"{film_id}.png", _png(images[i])) for i, film_id in enumerate(ids))
-    return unpacked_posters("mmimdb", key[:32], pictures)
+    return unpacked_posters("mmimdb", key[:32], pictures, len(ids))
 
 
 def _png(image: npt.NDArray[np.integer]) -> bytes:

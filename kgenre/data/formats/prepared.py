@@ -34,7 +34,7 @@ def read(path: Path) -> FilmTable:
         manifest = json.loads(text)
         shards = [(Path(str(shard["file"])).name, shard["sha256"]) for shard in manifest["shards"]]
         names, version = tuple(map(str, manifest["genre_names"])), manifest["version"]
-        posters, image_size = manifest["posters"], manifest["image_size"]
+        posters, image_size, count = manifest["posters"], manifest["image_size"], int(manifest["films"])
     except (ValueError, KeyError, TypeError) as error:
         raise FilmDataError(f"{path} is not a manifest of kgenre data prepare ({error!r}).") from error
     if version != VERSION:
@@ -46,7 +46,7 @@ def read(path: Path) -> FilmTable:
         if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
             raise FilmDataError(f"{shard} is not the file that was written (sha256). Copy it again.")
     files = [path.parent / name for name, _ in shards]
-    folder = _posters_folder(hashlib.sha256(text).hexdigest(), files, posters, image_size)
+    folder = _posters_folder(hashlib.sha256(text).hexdigest(), files, posters, image_size, count)
     films, paths = GatheredFilms[tuple[str, ...]](path), PackedTexts()
     for file in files:
         for film in _films(file):
@@ -67,14 +67,14 @@ def _suffix(posters: str) -> str:
     return ".jpg" if posters == "jpeg" else ".png"
 
 
-def _posters_folder(key: str, shards: Sequence[Path], posters: str, image_size: Sequence[int]) -> Path:
+def _posters_folder(key: str, shards: Sequence[Path], posters: str, image_size: Sequence[int], count: int) -> Path:
     films = enumerate(film for shard in shards for film in _films(shard))
     pictures = (
         (f"{i:07d}{_suffix(posters)}", _picture(film["poster"], posters, image_size))
         for i, film in films
         if film["poster"]
     )
-    return unpacked_posters("prepared", key[:32], pictures)
+    return unpacked_posters("prepared", key[:32], pictures, count)
 
 
 def _picture(data: bytes, posters: str, image_size: Sequence[int]) -> bytes:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
+from kgenre.data.progress_line import ProgressLine
 from kgenre.engines.cache_folder import cache_folder, keep_most_recent, mark_used, staging_folder
 
 _MOST = 8  # folders per layout in the cache
 
 
-def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) -> Path:
+def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]], total: int) -> Path:
     """The folder ``$KGENRE_CACHE/<kind>/<key>`` with all posters in it, which appears only when it is complete.
 
     Of each layout, the most recently used folders are kept.
@@ -22,6 +23,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
         kind: the layout that has the posters.
         key: identifies the posters, such as a hash of the file that they are unpacked from.
         posters: (file name, contents) pairs; not iterated if an earlier run has unpacked them.
+        total: the most that there may be, for the progress bar.
 
     Raises:
         FilmDataError: the cache cannot be written.
@@ -31,10 +33,11 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
         mark_used(folder)
         return folder
     try:
-        with staging_folder(folder.parent) as unpacking:
+        with staging_folder(folder.parent) as unpacking, ProgressLine("Unpacking posters") as progress:
             made = unpacking / folder.name
             made.mkdir()
-            for name, data in posters:
+            for done, (name, data) in enumerate(posters):
+                progress(done, total)
                 (made / name).write_bytes(data)
             move(made, folder)
         keep_most_recent(folder.parent, _MOST)

@@ -207,6 +207,16 @@ def test_mmimdb_hdf5(tmp_path):
         assert np.abs(read_poster(path, (32, 20)) - picture).max() <= 1  # the file has truncated integers
 
 
+def test_mmimdb_hdf5_is_unpacked_once_with_progress(tmp_path, monkeypatch):
+    """26,000 posters take minutes."""
+    write_hdf5(tmp_path)
+    shown = []
+    monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
+    read_films(tmp_path)
+    read_films(tmp_path)
+    assert shown == [(0, 3), (1, 3), (2, 3)]
+
+
 def test_mmimdb_hdf5_replaced_by_a_file_of_the_same_size_and_time(tmp_path):
     write_hdf5(tmp_path)
     file = tmp_path / "multimodal_imdb.hdf5"
