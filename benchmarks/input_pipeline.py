@@ -91,8 +91,8 @@ def peak_megabytes() -> float:
 
 def child_memory(path: str, place: str, size: list[int]) -> dict[str, Any]:
     """Measure the peak memory of set-up and of one epoch, above that of importing the libraries."""
-    import iterstrat.ml_stratifiers  # noqa: F401
     import PIL.Image  # noqa: F401
+    import scipy.sparse.csgraph  # noqa: F401
     import simplejpeg  # noqa: F401
 
     import kgenre.data.tensorflow  # noqa: F401

@@ -17,6 +17,7 @@ from kgenre.data.overviews import normalised_overview
 from kgenre.data.packed_columns import ExaminedPosters, PackedTexts
 from kgenre.data.placeholder_posters import placeholder_posters
 from kgenre.data.poster_examination import examine_posters
+from kgenre.data.stratification import iterative_stratification
 
 PARTS = ("train", "validation", "test")
 MIN_FILMS = 10
@@ -93,8 +94,8 @@ def split_films(
     """Split films so that each genre has nearly the same share in all parts, with near-duplicates in the same part.
 
     Films with the same poster (byte for byte, except `placeholder_posters`), the same overview (ignoring case and
-    punctuation) or the same title and year form a group; groups are stratified by their genres with iterative
-    stratification [Sechidis2011]_. A group with more films than the smallest part should have goes to training.
+    punctuation) or the same title and year form a group; groups are stratified by their genres
+    (`iterative_stratification`). A group with more films than the smallest part should have goes to training.
 
     Args:
         table: the films.
@@ -111,8 +112,6 @@ def split_films(
         >>> split = split_films(read_films("films"), val_fraction=0.1, test_fraction=0.2, seed=0)
         >>> len(split.train), len(split.validation), len(split.test)
         (81, 13, 26)
-
-    .. [Sechidis2011] On the Stratification of Multi-Label Data, ECML PKDD 2011.
     """
     check_fractions(val_fraction, test_fraction)
     if len(table) < MIN_FILMS:
@@ -219,16 +218,13 @@ def _stratify_with_fallback(
 
 
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
-    from iterstrat.ml_stratifiers import IterativeStratification
-
-    # The function rather than the package's splitter classes: those create only two parts and reject films without
-    # genres. It breaks ties by the order of the rows, which the permutation makes depend on the seed.
+    # Films of a genre are assigned in the order of the rows, which the permutation makes depend on the seed.
     # A seed of more than 32 bits, such as a date and time, is passed as several numbers.
     random_state = np.random.RandomState(seed if seed < 2**32 else np.random.SeedSequence(seed).generate_state(4))
     order = random_state.permutation(len(genres))
     parts = np.empty(len(genres), np.int64)
     used = fractions > 0
-    parts[order] = np.flatnonzero(used)[IterativeStratification(genres[order], fractions[used], random_state)]
+    parts[order] = np.flatnonzero(used)[iterative_stratification(genres[order], fractions[used], random_state)]
     return parts
 
 
