@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-_PAIRS_AT_ONCE = 10_000_000  # bounds the memory of `label_ranking`: films times genres squared
+_PAIRS_AT_ONCE = 10_000_000  # bounds the memory of `label_ranking`: true genres of films, times genres
 
 
 class Ranking:
@@ -131,14 +131,15 @@ def label_ranking(true: npt.NDArray[np.bool_], prob: Floats) -> tuple[np.ndarray
         Two (n,) float64; NaN and 0 for a film without genres.
     """
     films, genres = true.shape
-    precision, coverage = np.empty(films), np.empty(films)
-    step = max(_PAIRS_AT_ONCE // genres**2, 1)
+    count = true.sum(axis=1)
+    shares, coverage = np.zeros((films, genres)), np.zeros(films)
+    step = max(_PAIRS_AT_ONCE // (genres * int(count.max(initial=1))), 1)
     for first in range(0, films, step):
-        t, p = true[first : first + step], prob[first : first + step]
-        at_least = p[:, None, :] >= p[:, :, None]  # (films, genre, those ranked no lower)
-        rank = at_least.sum(axis=2)
-        right = (at_least & t[:, None, :]).sum(axis=2)
-        with np.errstate(invalid="ignore"):
-            precision[first : first + step] = np.where(t, right / rank, 0).sum(axis=1) / t.sum(axis=1)
-        coverage[first : first + step] = np.where(t, rank, 0).max(axis=1)
-    return precision, coverage
+        film, genre = np.nonzero(true[first : first + step])  # true genres only: a few of each film
+        film += first
+        at_least = prob[film] >= prob[film, genre][:, None]  # (true genres, those ranked no lower)
+        rank = at_least.sum(axis=1)
+        shares[film, genre] = (at_least & true[film]).sum(axis=1) / rank
+        np.maximum.at(coverage, film, rank)
+    with np.errstate(invalid="ignore"):
+        return shares.sum(axis=1) / count, coverage
