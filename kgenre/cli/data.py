@@ -12,7 +12,8 @@ from kgenre.cli.usage import UsageError
 if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
-_SHOWN = 10  # lines printed of a list
+_SHOWN = 10  # lines printed of a list, and ids in a line
+_GENRES = 60  # printed; most sets have about 25, those with free tags thousands
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -93,14 +94,16 @@ def _print(report: dict[str, Any]) -> None:
     table = Table("genre", "films", "share", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    for genre in report["genres"]:
+    for genre in report["genres"][:_GENRES]:
         table.add_row(escape(genre["name"]), f"{genre['films']:,}", f"{100 * genre['share']:.1f} %")
     if report["genres"]:  # films to predict have none
         console.print(table)
+        _print_rest(console, len(report["genres"]) - _GENRES)
     few = f"fewer than {report['min_films']} films"
     for title, names in (("never occur", report["never_occurring"]), (few, report["rare"])):
         if names:
-            console.print(f"{title}: {escape(', '.join(names))}")
+            console.print(f"{title}: {escape(', '.join(names[:_GENRES]))}")
+            _print_rest(console, len(names) - _GENRES)
     console.print("without " + ", ".join(f"{what}: {count:,}" for what, count in report["without"].items()))
     pixels, words = report["poster_pixels"], report["overview_words"]
     if pixels["width"]:
@@ -111,8 +114,8 @@ def _print(report: dict[str, Any]) -> None:
     for title, entries in (("rows left out", report["rows_left_out"]), ("bad posters", report["bad_posters"])):
         _print_list(console, title, [f"{entry['id']}: {entry['reason']}" for entry in entries])
     for name, groups in report["duplicates"].items():
-        _print_list(console, name.replace("_", " "), [", ".join(group) for group in groups])
-    leaks = [f"{' and '.join(leak['parts'])}: {', '.join(leak['ids'])} ({leak['why']})" for leak in report["leaks"]]
+        _print_list(console, name.replace("_", " "), [_joined(group) for group in groups])
+    leaks = [f"{' and '.join(leak['parts'])}: {_joined(leak['ids'])} ({leak['why']})" for leak in report["leaks"]]
     _print_list(console, "leaks between parts of the split", leaks)
 
 
@@ -123,8 +126,16 @@ def _print_list(console: Any, title: str, lines: Sequence[str]) -> None:
         console.print(f"[bold]{title}: {len(lines):,}[/bold]")
         for line in lines[:_SHOWN]:
             console.print(f"  {escape(line)}")
-        if len(lines) > _SHOWN:
-            console.print(f"  and {len(lines) - _SHOWN:,} more (--json has all)")
+        _print_rest(console, len(lines) - _SHOWN)
+
+
+def _print_rest(console: Any, count: int) -> None:
+    if count > 0:
+        console.print(f"  and {count:,} more (--json has all)")
+
+
+def _joined(ids: Sequence[str]) -> str:
+    return ", ".join(ids) if len(ids) <= _SHOWN else f"{', '.join(ids[:_SHOWN])}, ... ({len(ids):,} films)"
 
 
 # --- prepare and sample ---------------------------------------------------------------------------------------------

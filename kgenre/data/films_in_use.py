@@ -116,7 +116,7 @@ class FilmsInUse:
         if self.split is not None:
             inputs.append(str(self.split))
         count = len(table.genre_names)
-        genres = "1 genre" if count == 1 else f"{count} genres"
+        genres = "1 genre" if count == 1 else f"{count:,} genres"
         lines = [f"{len(table):,} films with {genres}, from {table.source}", "; ".join(inputs)]
         if self.posters is not None and table.posters_found:
             lines.append(f"Posters: {table.posters_found}")

@@ -91,12 +91,12 @@ def check_genres(films: FilmTable) -> list[str]:
     lines = []
     if len(films) > 1 and (films.genres == films.genres[0]).all():
         names = ", ".join(films.genres_of(0))
-        lines.append(f"All {len(films)} films have the same genres ({names}): there is nothing to tell apart.")
+        lines.append(f"All {len(films):,} films have the same genres ({names}): there is nothing to tell apart.")
     without = int((~films.genres.any(axis=1)).sum())
     if without > len(films) / 100:
         lines.append(
-            f"{without} of {len(films)} films have no genre, and are treated as having none of them. If their genres "
-            "are unknown, remove these films from the table."
+            f"{without:,} of {len(films):,} films have no genre, and are treated as having none of them. If their "
+            "genres are unknown, remove these films from the table."
         )
     return lines
 
@@ -122,11 +122,11 @@ def genre_notes(table: FilmTable) -> tuple[str, ...]:
         joined = joined if len(joined) >= max(_LEAST_NAMES, len(names) / 2) else []
     if joined:
         return (
-            f"{len(joined)} of {len(names)} genre names look{'s' * (len(joined) == 1)} like several genres, such as "
-            f"{joined[0][:60]!r}: join genres by | in the table.",
+            f"{len(joined):,} of {len(names):,} genre names look{'s' * (len(joined) == 1)} like several genres, such "
+            f"as {joined[0][:60]!r}: join genres by | in the table.",
         )
     if len(table) >= _LEAST_FILMS and 3 * len(names) > len(table):
-        return (f"{len(names)} genres for {len(table)} films, such as {names[0][:60]!r}: are these really genres?",)
+        return (f"{len(names):,} genres for {len(table):,} films, such as {names[0][:60]!r}: are these really genres?",)
     return ()
 
 

@@ -171,6 +171,17 @@ def test_inspect_on_the_command_line(films, capsys, tmp_path):
     assert len(report["rare"]) == len(report["genres"])
 
 
+def test_long_lists_are_cut(write_csv, capsys):
+    """A set with free tags for genres, in which hundreds of films have the same title and year."""
+    rows = [[f"f{i}", "Alien", 1979, f"film {i}", f"Tag {i % 80:02}"] for i in range(1600)]
+    path = write_csv("films.csv", [["id", "title", "year", "overview", "genres"], *rows])
+    assert main(["data", "inspect", str(path), "--min_films", "100"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(" Tag") for line in lines) == 60
+    assert lines.count("  and 20 more (--json has all)") == 2, "genres, and rare ones"
+    assert f"  {', '.join(f'f{i}' for i in range(10))}, ... (1,600 films)" in lines
+
+
 def test_ids_in_a_split_may_be_numbers(tmp_path, capsys):
     (tmp_path / "films.csv").write_text("id,genres,overview\n11,Drama,A ship is lost\n12,War,A ship is lost\n")
     split = tmp_path / "split.json"

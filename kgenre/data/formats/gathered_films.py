@@ -219,7 +219,7 @@ class GatheredFilms(Generic[Genres]):
 def _check_not_empty(name: str, films: int, left_out: Sequence[LeftOut]) -> None:
     if not films:
         rows = len(left_out)
-        why = f"all {rows} rows were left out: {left_out[0].reason}" if rows else "only a header"
+        why = f"all {rows:,} rows were left out: {left_out[0].reason}" if rows else "only a header"
         raise FilmDataError(f"{name} has no films ({why}).")
 
 
