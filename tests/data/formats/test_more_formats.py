@@ -208,7 +208,7 @@ def test_mmimdb_hdf5(tmp_path):
 
 
 def test_mmimdb_hdf5_is_unpacked_once_with_progress(tmp_path, monkeypatch):
-    """26,000 posters take minutes."""
+    """26,000 posters take more than a minute."""
     write_hdf5(tmp_path)
     shown = []
     monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
