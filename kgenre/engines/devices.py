@@ -114,7 +114,10 @@ def computing_on(devices: Sequence[str]) -> Iterator[None]:
         _hide_other_gpus(devices)
         yield
         return
-    with keras.device(devices[0]):
+    # torch takes "cpu:0" for another device than the "cpu" of its tensors: Keras's new variables would be copies of
+    # themselves, which cannot hold integers (a Dropout's seed) and are no parameters.
+    is_torch_cpu = keras.backend.backend() == "torch" and devices[0] == "cpu:0"
+    with keras.device("cpu" if is_torch_cpu else devices[0]):
         yield
 
 

@@ -53,7 +53,7 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     if not found:
         raise TrainerError(
             f"accelerator={accelerator!r}, but {backend} finds no GPU here, only {', '.join(list_devices('cpu'))}. "
-            "Use accelerator='auto' or 'cpu', or install the backend with CUDA: pip install 'kgenre[cuda]'."
+            f"{_how_to_use_it(backend)} Without one, use accelerator='auto' or 'cpu'."
         )
     if isinstance(devices, str):  # "auto"
         devices = len(found) if strategy == "data_parallel" else 1

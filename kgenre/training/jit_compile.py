@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
+IGNORED = {("jax", False): "JAX always compiles", ("torch", True): "torch compiles nothing"}
 CLEARLY_FASTER = 0.8  # a way is clearly faster if it takes less than this fraction of the other's time
 
 
@@ -26,6 +27,8 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
         batch: a training batch.
     """
     t = trainer
+    if not t.is_trial and (reason := IGNORED.get((t.engine.name, t.jit_compile))):
+        _log.warning("jit_compile=%s is ignored: %s.", t.jit_compile, reason)
     if t.jit_compile != "auto" or t.engine.name != "tensorflow" or t.is_trial:
         return t.jit_compile is True
     chosen = t.chosen_jit_compile if t.resumed else None

@@ -5,13 +5,15 @@ from contextlib import suppress
 
 import keras
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
+import kgenre
 from kgenre import TrainerError
 from kgenre.training import accelerator
 from kgenre.training.resume import run_state
 
 BACKEND = keras.backend.backend()
+CUDA = "CUDA build of PyTorch" if BACKEND == "torch" else r"kgenre\[cuda\]"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,11 @@ def with_devices(monkeypatch):
 @pytest.mark.parametrize(
     ("gpus", "arguments", "message"),
     [
-        ([], {"accelerator": "gpu"}, f"accelerator='gpu', but {BACKEND} finds no GPU here, only cpu:0"),
+        (
+            [],
+            {"accelerator": "gpu"},
+            f"accelerator='gpu', but {BACKEND} finds no GPU here, only cpu:0. It needs .*{CUDA}.* accelerator='auto' or",
+        ),
         pytest.param(
             [],
             {"accelerator": "cpu", "devices": 3},
@@ -169,6 +175,30 @@ def test_accelerator_cpu_trains_like_the_default():
     assert "cpu" in trainer.module.device
     assert BACKEND != "jax" or plain.module.device == "none"
     assert trainer.callback_metrics == pytest.approx(plain.callback_metrics, rel=1e-6)
+
+
+class Late(BoringModule):
+    """Creates its layers in `configure_model`, where the Trainer's device is known."""
+
+    def __init__(self):
+        kgenre.Module.__init__(self)
+        self.learning_rate, self.model = 0.1, None
+
+    def configure_model(self):
+        if self.model is None:
+            dropout = keras.layers.Dropout(0.5, seed=1)  # its seed is a variable of integers
+            self.model = keras.Sequential([keras.Input((4,)), dropout, keras.layers.Dense(2)])
+
+
+def test_accelerator_cpu_with_layers_of_configure_model():
+    def freeze(trainer, module):
+        module.model.trainable = False
+
+    module, weights = Late(), []
+    for callback in (None, Lambdas(on_fit_start=freeze)):
+        quiet_trainer(accelerator="cpu", callbacks=callback).fit(module, boring_batches(3))
+        weights.append(weights_of(module))
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0] if "kernel" in name)
 
 
 SCRIPT = """

@@ -16,6 +16,7 @@ from kgenre.tuning import Tuner
 from kgenre.tuning.step_times import known_step_times, model_key, remember_step_times, way
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
+IS_TORCH = keras.backend.backend() == "torch"
 tensorflow_only = pytest.mark.skipif(not IS_TENSORFLOW, reason="the others have no choice")
 
 
@@ -160,3 +161,13 @@ def test_wrong_values():
     with pytest.raises(ValueError, match=r"jit_compile=...\) takes 'auto' or True or .*Received: 'always'"):
         quiet_trainer(jit_compile="always")
     assert quiet_trainer(jit_compile=1).jit_compile is True
+
+
+@pytest.mark.skipif(IS_TENSORFLOW, reason="it has the choice")
+def test_a_choice_that_the_backend_does_not_have_is_ignored_with_a_warning(caplog):
+    wrong, right, reason = (True, False, "torch compiles nothing") if IS_TORCH else (False, True, "JAX always compiles")
+    fitted(jit_compile=right)
+    fitted(jit_compile="auto")
+    assert "jit_compile" not in caplog.text
+    fitted(jit_compile=wrong)
+    assert f"jit_compile={wrong} is ignored: {reason}." in caplog.text
