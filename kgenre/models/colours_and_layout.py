@@ -119,7 +119,8 @@ def _slope(grey: Any, axis: int) -> Any:
     before = np.maximum(np.arange(side) - 1, 0)
     shape = [-1 if a == axis else 1 for a in range(3)]
     apart = (after - before).astype(np.float32).reshape(shape)
-    return (ops.take(grey, after, axis=axis) - ops.take(grey, before, axis=axis)) / apart
+    # A tensor, since torch would convert the numerator to NumPy, which a GPU's cannot be.
+    return (ops.take(grey, after, axis=axis) - ops.take(grey, before, axis=axis)) / ops.convert_to_tensor(apart)
 
 
 def _in_parts(side: int, edges: np.ndarray, mean: bool = True) -> np.ndarray:
