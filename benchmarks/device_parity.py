@@ -30,16 +30,17 @@ from processes import Failed, result_of
 from result_file import about, parser_for, print_rendered, say, write
 from throughput_device import gpu_of
 
-PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
+BACKENDS = ("jax", "tensorflow", "torch")
+PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow", "torch")
 
 # Relative to the loss on the CPU, after up to 20 steps of Adam, which amplifies rounding.
 TOLERANCES = {"fp32 in full": 1e-3, "fp32": 1e-2, "bf16": 5e-2}
 # (network, dropout, backends). Dropout is off where the devices would draw different numbers. On a GPU under TensorFlow
 # overview_lstm_cudnn uses cuDNN; the other LSTMs use kgenre's loop.
 TRAININGS = (
-    ("poster_cnn_2024", False, ("jax", "tensorflow")),
-    ("poster_cnn_2025", False, ("jax", "tensorflow")),
-    ("overview_lstm_cudnn", False, ("jax", "tensorflow")),
+    ("poster_cnn_2024", False, BACKENDS),
+    ("poster_cnn_2025", False, BACKENDS),
+    ("overview_lstm_cudnn", False, BACKENDS),
     ("overview_lstm", True, ("jax",)),
 )
 
@@ -57,6 +58,11 @@ def train(spec: dict[str, Any]) -> list[float]:
         import tensorflow as tf
 
         tf.config.experimental.enable_tensor_float_32_execution(spec["precision"] != "fp32 in full")
+    elif spec["backend"] == "torch":
+        import torch
+
+        torch.set_float32_matmul_precision("highest" if spec["precision"] == "fp32 in full" else "high")
+        torch.backends.cudnn.allow_tf32 = spec["precision"] != "fp32 in full"
     else:
         import jax
 
@@ -170,7 +176,7 @@ def main() -> int:
     """Measure, print the table, write the JSON; return 1 if a difference is too large."""
     parser = parser_for(__doc__, resumes=False)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu")
-    parser.add_argument("--backends", nargs="+", choices=("jax", "tensorflow"), default=["jax", "tensorflow"])
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--words", type=int, default=24, help="padded length of the overviews")

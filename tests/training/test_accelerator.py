@@ -51,7 +51,7 @@ def with_devices(monkeypatch):
         (
             [],
             {"accelerator": "gpu"},
-            f"accelerator='gpu', but {BACKEND} finds no GPU here, only cpu:0. It needs .*{CUDA}.* accelerator='auto' or",
+            f"accelerator='gpu', but {BACKEND} finds no GPU here, only cpu:0. It needs .*{CUDA}.* accelerator='auto'",
         ),
         pytest.param(
             [],
