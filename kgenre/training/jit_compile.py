@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-IGNORED = {("jax", False): "JAX always compiles", ("torch", True): "torch compiles nothing"}
+IGNORED: dict[tuple[str, Any], str] = {("jax", False): "JAX always compiles", ("torch", True): "torch compiles nothing"}
 CLEARLY_FASTER = 0.8  # a way is clearly faster if it takes less than this fraction of the other's time
 
 
