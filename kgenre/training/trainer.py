@@ -122,8 +122,8 @@ class Trainer(Run):
             sanity check), to measure the overhead of the trainer itself.
         reload_dataloaders_every_n_epochs: ask the datamodule for new data sources every n epochs; 0: never.
         jit_compile: compile TensorFlow's steps with XLA; None: no; "auto": if that was measured to be faster for this
-            model on this machine (kept in the cache folder; a resumed run keeps its setting). JAX always compiles, torch
-            never.
+            model on this machine (kept in the cache folder; a resumed run keeps its setting). JAX always compiles,
+            torch never.
         steps_per_execution: run this many training steps in one compiled call, which ends early if something is due
             (logging, validation, a checkpoint, ``max_steps``): the same numbers with less overhead, for short steps.
             "auto": up to 32, or 1, measured at the start of runs of 1,000 steps or more, kept on resume; 1 if a
