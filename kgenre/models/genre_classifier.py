@@ -258,9 +258,8 @@ class GenreClassifier(ExactEvaluation):
                 read["poster"], genres = mix(read["poster"], genres, alpha, self._mixing_seed)
         self._check_outputs(genres.shape[-1])  # of batches without a datamodule
         if self.label_smoothing:
-            # A tensor, since torch would convert the genres to NumPy, which a GPU's cannot be.
-            smooth = ops.convert_to_tensor(self.label_smoothing * self._frequencies)
-            genres = (1 - self.label_smoothing) * genres + smooth
+            # Not `+`, for which torch would convert the genres to NumPy, which a GPU's cannot be.
+            genres = ops.add((1 - self.label_smoothing) * genres, self.label_smoothing * self._frequencies)
         # A user's network may return half precision, in which 1 - 1e-7 is 1.
         members = [ops.cast(output, "float32") for output in each_member(self.model, read, training=True)]
         costs = sum(LOSSES[self.loss](genres, output, self._frequencies) for output in members)
