@@ -60,6 +60,12 @@ def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping
 
 def _create(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
     """Create an object of ``cls`` with the arguments that a checkpoint keeps, some of them overridden."""
+    if cls.__module__.startswith("kgenre.training."):  # Module or DataModule itself
+        own = str(kept.get("class_path", "MyClass")).rpartition(".")[2]
+        raise CheckpointError(
+            f"{cls.__name__}.load_from_checkpoint: call it on the class that was trained, "
+            f"{own}.load_from_checkpoint({os.fspath(path)!r})."
+        )
     unknown = overrides.keys() - _accepted(cls, overrides).keys()
     if unknown:
         takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"

@@ -204,7 +204,8 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
             holds += f", from a run with{'' if averages else 'out'} WeightAveraging"
     raise CheckpointError(
         f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it."
-        f"{_differing_hyperparameters(module, checkpoint)} Start from its weights with Module.load_from_checkpoint."
+        f"{_differing_hyperparameters(module, checkpoint)} Start from its weights: "
+        f"{type(module).__name__}.load_from_checkpoint."
     )
 
 

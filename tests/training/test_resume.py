@@ -933,6 +933,13 @@ def test_load_from_checkpoint_names_arguments_that_json_cannot_hold(tmp_path, ca
         Required.load_from_checkpoint(path)
 
 
+def test_load_from_checkpoint_of_the_base_class(saved):
+    with pytest.raises(
+        CheckpointError, match=r"^Module.load_from_checkpoint: call it on the class .*, Dropping.load_from_checkpoint"
+    ):
+        kgenre.Module.load_from_checkpoint(saved[0])
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):
@@ -1018,7 +1025,7 @@ def test_ckpt_path_of_another_optimizer(saved):
     there = r"of a different optimizer \(optimizers.0.velocities.model.layers.1.bias is only in the checkpoint and 1 "
     with pytest.raises(CheckpointError, match=there):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
-    with pytest.raises(CheckpointError, match="holds weights only, so the run cannot be resumed from it"):
+    with pytest.raises(CheckpointError, match=r"holds weights only, .* Start from its weights: Dropping\.load_from"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
     with pytest.raises(CheckpointError, match=r"loss_scale.good_steps is not in the checkpoint .* different precision"):
         quiet_trainer(precision="16-mixed").fit(Late(), dataset(), ckpt_path=saved[0])
