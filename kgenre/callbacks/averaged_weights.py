@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AveragedWeights:
-    """The average of a module's weights: see `kgenre.engines.weight_update.StepPart`."""
+    """The average of a module's weights: see `kgenre.engines.step_part.StepPart`."""
 
     prefix = "weight_averaging"
     averaged: dict[str, keras.Variable]  # the module's variables

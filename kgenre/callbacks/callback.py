@@ -46,7 +46,7 @@ class Callback:
     saves = False
     # The names of the values that one of kgenre's callbacks logs, or how they begin.
     logs: tuple[str, ...] = ()
-    # Code to compile into each update: a `kgenre.engines.weight_update.StepPart`, or None.
+    # Code to compile into each update: a `kgenre.engines.step_part.StepPart`, or None.
     step_part: Any = None
 
     if not TYPE_CHECKING:  # a type checker would accept any attribute

@@ -13,7 +13,7 @@ from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.built_module import BuiltModule, as_saved
 from kgenre.engines.step_logs import named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.weight_update import StepPart
+from kgenre.engines.step_part import StepPart
 
 
 class BaseEngine:

@@ -17,9 +17,10 @@ from kgenre.engines.named_variables import all_layers, keras_layers, named_optim
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
+from kgenre.engines.step_part import StepPart
 from kgenre.engines.traced_step import StepResult, check_known
 from kgenre.engines.trainable_flags import trainable_flags
-from kgenre.engines.weight_update import StepPart, configured
+from kgenre.engines.weight_update import configured
 
 
 def build_module(

@@ -18,9 +18,9 @@ from kgenre.engines.named_variables import named_variables
 from kgenre.engines.python_in_steps import ReadValues
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import LogEntry, weight_of
+from kgenre.engines.step_part import StepPart
 from kgenre.engines.step_warnings import StepWarnings
 from kgenre.engines.traced_step import StepResult, run_step
-from kgenre.engines.weight_update import StepPart
 from kgenre.engines.written_code import code_of
 
 STEPS = {

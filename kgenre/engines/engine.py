@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kgenre.engines.built_module import BuiltModule
     from kgenre.engines.step_options import StepOptions
-    from kgenre.engines.weight_update import StepPart
+    from kgenre.engines.step_part import StepPart
 
 
 class Engine(Protocol):

@@ -7,37 +7,15 @@ finite (see `LossScale`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kgenre.engines.gradient_clipping import clip
 from kgenre.engines.loss_scale import all_finite
 from kgenre.engines.step_error import StepError
 
 if TYPE_CHECKING:
-    import keras
-
     from kgenre.engines.built_module import BuiltModule
     from kgenre.engines.step_options import StepOptions
-
-
-ONLY_SHOWN = "gradient_sample."
-
-
-class StepPart(Protocol):
-    """A computation compiled into each update, after the optimizers: averaged weights, for example."""
-
-    def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
-        """Create the part's own variables, given the module's by name; return them by their names in a checkpoint.
-
-        A run is resumed with the parts that it had, except those whose names begin with `ONLY_SHOWN`: no weight
-        depends on them.
-        """
-
-    def after_update(self, gradients: Mapping[str, Any]) -> None:
-        """Traced: read the module's variables and the gradients by name, and assign the part's own variables."""
-
-    def exchange(self, arrays: dict[str, Any]) -> None:
-        """Change a state (arrays by name) into the form that checkpoints store, in place; a second call reverts it."""
 
 
 def process_gradients(built: BuiltModule, options: StepOptions, gradients: Sequence[Any]) -> tuple[list[Any], Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kgenre.engines.weight_update import ONLY_SHOWN
+from kgenre.engines.step_part import ONLY_SHOWN
 
 if TYPE_CHECKING:
     import keras
@@ -15,7 +15,7 @@ _ENTRIES = 4096  # of each weight: enough for a histogram, and small compared wi
 
 
 class GradientSample:
-    """Keeps evenly spaced entries of each weight's latest gradient: see `kgenre.engines.weight_update.StepPart`.
+    """Keeps evenly spaced entries of each weight's latest gradient: see `kgenre.engines.step_part.StepPart`.
 
     They are as passed to the optimizers: from the last batch (or group of accumulated batches), unscaled and clipped.
     """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.engines.random_state import random_state, set_random_state
+from kgenre.engines.step_part import ONLY_SHOWN
 from kgenre.training.configured_rates import apply_changed_rates
 from kgenre.training.hyperparameters import changed_hyperparameters, class_and_hyperparameters
 from kgenre.training.other_batches import warn_of_another_order, warn_of_other_batches
@@ -186,8 +187,6 @@ def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
 
 
 def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) -> None:
-    from kgenre.engines.weight_update import ONLY_SHOWN
-
     saved, names = ({n for n in given if not n.startswith(ONLY_SHOWN)} for given in (checkpoint.optimizer, names))
     if saved == names:
         return

@@ -42,7 +42,7 @@ from kgenre.training.run import RunState, Stage
 from kgenre.users_code import hide_library_frames
 
 if TYPE_CHECKING:
-    from kgenre.engines.weight_update import StepPart
+    from kgenre.engines.step_part import StepPart
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
