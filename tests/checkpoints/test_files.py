@@ -44,5 +44,8 @@ def test_errors_of_writing_name_the_file_too(tmp_path):
     with pytest.raises(OSError, match="full") as raised, whole_file(path):
         raise OSError(errno.ENOSPC, "the disk is full")  # what a failed write raises
     assert raised.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as raised, whole_file(path):
+        pass  # nothing is there to be renamed; Python names both files
+    assert str(raised.value) == f"[Errno {errno.ENOENT}] {os.strerror(errno.ENOENT)}: {str(path)!r}"
     with pytest.raises(OSError, match=r"^no space in the cache$"), whole_file(path):
         raise OSError("no space in the cache")

@@ -335,6 +335,16 @@ def test_a_module_in_the_working_directory_must_be_allowed(allow_import, tmp_pat
     assert main(["fit", "--model", "mine.Net", "--print_config"]) == 2, "what was allowed once is not for ever"
 
 
+def test_users_data_are_created_after_seeding(allow_import, tmp_path, monkeypatch):
+    imports, method = "import random, kgenre\n", "    def __init__(self):\n        self.n = random.random()\n"
+    (tmp_path / "drawn.py").write_text(f"{imports}class Drawn(kgenre.DataModule):\n{method}")
+    allow_import("drawn")
+    monkeypatch.syspath_prepend(tmp_path)
+    parser = make_parser("fit", "")
+    numbers = [instantiate(parser, parse(parser, ["--data", "drawn.Drawn"]))[2].n for _ in range(2)]
+    assert numbers[0] == numbers[1]
+
+
 def test_user_data_needs_no_tensorflow(run_python):
     script = (
         "import sys\nfrom kgenre.cli.configuration import make_parser, parse\n"
