@@ -51,8 +51,10 @@ def make_sample_films(
         >>> len(read_films(make_sample_films("sample", n=20)))
         20
     """
-    if n < 1 or seed < 0:
-        raise FilmDataError(f"n={n} must be 1 or more, and seed={seed} 0 or more.")
+    if n < 1:
+        raise FilmDataError(f"The number of sample films must be 1 or more. Received: {n}")
+    if seed < 0:
+        raise FilmDataError(f"The seed of sample films must be 0 or more. Received: {seed}")
     directory = Path(os.path.expanduser(directory))
     try:
         is_there = directory.exists()
