@@ -31,6 +31,16 @@ def data(tmp_path_factory):
     return FilmData(films, overviews=False, image_size=(16, 16), batch_size=16)
 
 
+def trainer_with(views, folder, **options):
+    return kgenre.Trainer(
+        callbacks=[views],
+        default_root_dir=str(folder),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
 def events_of(trainer):
     events = EventAccumulator(str(trainer.run_dir), size_guidance={"tensors": 0})
     events.Reload()
@@ -53,13 +63,11 @@ class Pictured(kgenre.loggers.Logger):
 
 def test_the_first_and_the_last_validation_are_shown(data, tmp_path):
     pictured = Pictured()
-    trainer = kgenre.Trainer(
+    trainer = trainer_with(
+        TensorBoardViews(times=1, gradients=True),
+        tmp_path,
         max_epochs=3,
         logger=[kgenre.loggers.TensorBoardLogger(), pictured],
-        callbacks=[TensorBoardViews(times=1, gradients=True)],
-        default_root_dir=str(tmp_path),
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
     module = GenreClassifier(small_network)
     trainer.fit(module, datamodule=data)
@@ -114,13 +122,7 @@ class Scored(Linear):
 
 
 def test_other_modules_get_the_views_they_have_data_for(tmp_path):
-    trainer = kgenre.Trainer(
-        max_epochs=1,
-        callbacks=[TensorBoardViews()],
-        default_root_dir=str(tmp_path),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = trainer_with(TensorBoardViews(), tmp_path, max_epochs=1)
     batches = [{"x": np.ones((2, 2), "float32")}]
     trainer.fit(Scored(), batches, batches)
     tags = events_of(trainer).Tags()["tensors"]
@@ -134,13 +136,7 @@ def test_the_mean_of_gradients_is_shown_if_the_optimizer_keeps_it(tmp_path):
     for optimizer in (keras.optimizers.SGD(0.1, momentum=0.9), keras.optimizers.Adam(0.1, beta_1=0.75)):
         module = Scored()
         module.configure_optimizers = lambda optimizer=optimizer: optimizer
-        trainer = kgenre.Trainer(
-            max_epochs=1,
-            callbacks=[TensorBoardViews()],
-            default_root_dir=str(tmp_path),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = trainer_with(TensorBoardViews(), tmp_path, max_epochs=1)
         trainer.fit(module, batches, batches)
         events = events_of(trainer)
         tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("gradients/")]
@@ -153,13 +149,7 @@ def test_the_mean_of_gradients_is_shown_if_the_optimizer_keeps_it(tmp_path):
 
 
 def test_networks_with_the_same_layers_are_told_apart(data, tmp_path):
-    trainer = kgenre.Trainer(
-        max_epochs=1,
-        callbacks=[TensorBoardViews(gradients=True)],
-        default_root_dir=str(tmp_path),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = trainer_with(TensorBoardViews(gradients=True), tmp_path, max_epochs=1)
     module = GenreClassifier(small_network, members=2)
     trainer.fit(module, datamodule=data)
     events = events_of(trainer)
@@ -225,13 +215,7 @@ def test_wrong_counts_are_refused(wrong, message):
 @pytest.mark.parametrize("before", [False, True])
 def test_a_resumed_run_may_begin_or_cease_to_show_gradients(before, data, tmp_path):
     def fit(epochs, gradients, ckpt_path=None):
-        trainer = kgenre.Trainer(
-            max_epochs=epochs,
-            callbacks=[TensorBoardViews(gradients=gradients)],
-            default_root_dir=str(tmp_path),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = trainer_with(TensorBoardViews(gradients=gradients), tmp_path, max_epochs=epochs)
         trainer.fit(GenreClassifier(small_network), datamodule=data, ckpt_path=ckpt_path)
         return trainer
 
