@@ -25,6 +25,13 @@ class ArrayState(BaseEngine):
     The state is a dict of lists of arrays. They are copies of the Keras variables' values, because each step donates
     the state: a donated array that is also used elsewhere raises "Array has been deleted" there. The Keras variables
     are up to date after `sync`; `pull` takes over what was assigned to them since.
+
+    Arrays never change in place, so their identity shows which of the two is newer. For each variable,
+
+    - ``_synced`` has its value as of when it agreed with the state: if it now has another one, a hook has assigned it,
+      and `pull` copies it into the state;
+    - ``_synced_from`` has the state's array of that moment: if the state now has another one, a step was made since,
+      and `sync` copies it to the variable. It may be older than that (after `pull`), at the cost of one more copy.
     """
 
     _placement: Placement | None
@@ -45,7 +52,7 @@ class ArrayState(BaseEngine):
         self._home = _home_of(self._synced) if self._placement is None else self._placement.replicated
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._state = counters | self._divided(list(map(self._to_state, self._synced)))
-        self._synced_from = self._values()  # the state's arrays that the Keras variables hold copies of
+        self._synced_from = self._values()
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
@@ -108,7 +115,6 @@ class ArrayState(BaseEngine):
             self._synced[i], self._synced_from[i] = variables[i]._value, values[i]
 
     def pull(self) -> None:
-        # Arrays never change in place: another object in a variable means that it was assigned.
         assigned = self._assigned()
         changed = [value is not known for value, known in zip(assigned, self._synced, strict=True)]
         if self.built.division != self._division:
