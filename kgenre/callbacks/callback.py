@@ -75,7 +75,7 @@ class Callback:
         """A stage ("fit", "validate", "test", "predict") begins."""
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """A stage is over."""
+        """A stage is over, however it ended. Not called if this callback's own `setup` did not finish."""
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Everything is built, and a checkpoint to resume from is loaded."""
@@ -176,7 +176,7 @@ class Callback:
         """After a prediction step is enqueued."""
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
-        """An error or a signal such as Ctrl-C has ended the run."""
+        """An error or a signal such as Ctrl-C has ended the run. An error raised here is only logged."""
 
     def on_save_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """A checkpoint's state (JSON values) is about to be written; add to it."""

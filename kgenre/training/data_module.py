@@ -77,10 +77,10 @@ class DataModule(Hyperparameters):
         """Read and split the data that ``stage`` needs. Called before each stage, so it must be repeatable."""
 
     def teardown(self, stage: str) -> None:
-        """Close what `setup` opened."""
+        """Close what `setup` opened; not called if that did not finish."""
 
     def on_exception(self, exception: BaseException) -> None:
-        """The stage was ended by an error or by Ctrl-C; `teardown` follows."""
+        """The stage was ended by an error or by Ctrl-C; `teardown` follows. An error raised here is only logged."""
 
     def train_dataloader(self) -> Iterable[Any]:
         """The training batches."""

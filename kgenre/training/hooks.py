@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import ProgressBar
 from kgenre.callbacks.callback import HOOKS, Callback, overrides
+from kgenre.training.cleanup import Part, attempt
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # The two hooks of checkpoints are called where the checkpoint's state is at hand.
 _CALLED = [name for name in HOOKS if name not in ("on_save_checkpoint", "on_load_checkpoint")]
+_ONE_BY_ONE = {"setup", "teardown", "on_exception"}  # methods: if one of the calls fails, others depend on it
+_Chain = list[tuple[Any, Callable[..., Any]]]
 # Lightning's hooks that nothing here can call. Ignoring one silently would train something else than the user wrote.
 _IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
 _BY_THE_ENGINE = "the engine moves batches; change them in the data pipeline or in the step"
@@ -66,13 +70,35 @@ class Hooks:
     def __init__(self, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> None:
         for owner in (module, trainer.datamodule, *callbacks):
             _reject_uncalled_hooks(owner)
+        self._trainer = trainer
         self._owners: list[tuple[Any, type]] = [(module, Module), *((callback, Callback) for callback in callbacks)]
-        for name in _CALLED:
-            call = self._chain(name, trainer, module, callbacks)
+        self._chains = {name: self._chain(name, trainer, module, callbacks) for name in _CALLED}
+        for name, chain in self._chains.items():
+            if name in _ONE_BY_ONE:
+                continue
+            call = _calling([hook for _, hook in chain])
             batch_hook = re.fullmatch(r"on_(\w+)_batch_(start|end)", name)
             if batch_hook and self.has_users_batch_hooks(batch_hook[1]):
                 call = _seeing_weights(call, trainer, is_after_step=batch_hook[2] == "end")
             setattr(self, name, call)
+
+    def setup(self, stage: str) -> None:
+        """Set up each, and note in ``trainer.set_up`` who was."""
+        for owner, hook in self._chains["setup"]:
+            hook(stage)
+            self._trainer.set_up.add(id(owner))
+
+    def teardowns(self, stage: str) -> Iterator[Part]:
+        """The calls of ``teardown``, all of which are to be made: none where an object's ``setup`` did not finish."""
+        waiting = {id(owner) for owner, _ in self._chains["setup"]} - self._trainer.set_up
+        for owner, hook in self._chains["teardown"]:
+            if id(owner) not in waiting:
+                yield f"{type(owner).__name__}.teardown", partial(hook, stage)
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Tell everyone, although some fail: checkpoints are saved here, and the exception is what is to be raised."""
+        for owner, hook in self._chains["on_exception"]:
+            attempt(f"{type(owner).__name__}.on_exception", partial(hook, exception))
 
     def has_users_batch_hooks(self, stage: str) -> bool:
         """Whether hooks of a stage's batches may read and assign weights. kgenre's own do not, or sync themselves."""
@@ -86,7 +112,9 @@ class Hooks:
         raise AttributeError(f"There is no hook {name!r}.")
 
     @staticmethod
-    def _chain(name: str, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> Callable[..., Any]:
+    def _chain(name: str, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> _Chain:
+        """Everyone who overrides a hook, in order, with the hook."""
+
         def measured(owner: str, hook: Callable[..., Any]) -> Callable[..., Any]:
             return hook if trainer.profiler is None else trainer.profiler.profiled(f"{owner}.{name}", hook)
 
@@ -101,21 +129,23 @@ class Hooks:
         late = [c for c in written if c.saves or (c.monitors and name in ("on_train_epoch_end", "on_validation_end"))]
         # Checkpoints that a run can be resumed from know of those of weights only: these are written first.
         late.sort(key=lambda callback: not getattr(callback, "save_weights_only", True))
-        chain = [bound(callback) for callback in written if callback not in late]
+        chain: _Chain = [(c, bound(c)) for c in written if c not in late]
         if overrides(module, name, Module):
             hook = _as_written(getattr(module, name), getattr(Module, name))
-            chain.append(measured(f"[Module]{type(module).__name__}", hook))
-        chain += [bound(callback) for callback in late]
+            chain.append((module, measured(f"[Module]{type(module).__name__}", hook)))
+        return chain + [(callback, bound(callback)) for callback in late]
 
-        def call(*arguments: Any) -> Any:
-            stop = None
-            for hook in chain:
-                returned = hook(*arguments)
-                if isinstance(returned, Integral) and returned == -1:  # a lambda may return anything, such as a tensor
-                    stop = -1
-            return stop
 
-        return call
+def _calling(hooks: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        stop = None
+        for hook in hooks:
+            returned = hook(*arguments)
+            if isinstance(returned, Integral) and returned == -1:  # a lambda may return anything, such as a tensor
+                stop = -1
+        return stop
+
+    return call
 
 
 def _seeing_weights(call: Callable[..., Any], trainer: Trainer, is_after_step: bool) -> Callable[..., Any]:

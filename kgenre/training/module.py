@@ -338,7 +338,7 @@ class Module(Hyperparameters):
         """A stage ("fit", "validate", "test", "predict") begins; the datamodule is set up."""
 
     def teardown(self, stage: str) -> None:
-        """A stage is over."""
+        """A stage is over, however it ended. Not called if the module's own `setup` did not finish."""
 
     def on_fit_start(self) -> None:
         """Everything is built, and a checkpoint to resume from is loaded."""

@@ -81,6 +81,7 @@ class Run:
         self.data_are_new = False  # the datamodule is not the previous stage's
         self.results = Results()
         self.hooks: Hooks  # of the current stage: see `running`
+        self.set_up: set[int] = set()  # ids of the objects whose `setup` has run in it
         self.run_opened: list[Callable[[Trainer], None]] = []
         self.chosen_steps_per_execution = 1
         self.chosen_jit_compile: bool | None = None  # None: not chosen yet

@@ -7,14 +7,17 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import Callback
+from kgenre.callbacks.callback import overrides
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
 from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
+from kgenre.training.cleanup import Part, attempt, cleaning_up
 from kgenre.training.configured_model import configure_model
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.configured_rates import configured_rates
@@ -62,19 +65,14 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     elif isinstance(t.trained_on, DataModule) and t.trained_on is not datamodule:
         t.trained_on = data_module_record(t.trained_on)
     t.data_are_new = datamodule is not t.datamodule
-    t._module, t.datamodule, t.interrupted = module, datamodule, False
+    t._module, t.datamodule, t.interrupted, t.set_up = module, datamodule, False, set()
     t.state = RunState(stage)
     if t.profiler is not None:
         t.profiler.setup(stage)
-    outer, outer_of_data = module._trainer, None if datamodule is None else datamodule.trainer
-    module._trainer = t
-    if datamodule is not None:
-        datamodule.trainer = t
-    _use_callbacks(t, stage_callbacks(t, module))
     t.lock = t.new_folder = None
-    status = "success"
-    with t.stop_signal.listening(), leaving_run(t):
-        try:
+    with _attached(t, module, datamodule):
+        _use_callbacks(t, stage_callbacks(t, module))
+        with t.stop_signal.listening(), leaving_run(t), cleaning_up(_cleanup(t, stage)), _telling_of_errors(t, stage):
             t.state.stage, t.state.status = "train" if stage == "fit" else stage, "running"
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
             t.step_options = dataclasses.replace(
@@ -84,39 +82,63 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             with computing_on(devices):
                 yield
             t.state.status, t.new_folder = "finished", None
-        except BaseException as error:
-            t.state.status = "interrupted"
-            t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
-            status = "interrupted" if t.interrupted else "failed"
-            t.new_folder = None if t.interrupted else t.new_folder
-            add_memory_advice(t, error)
-            if t.interrupted and stage == "fit":
-                _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
-            elif t.interrupted:
-                _log.warning("Interrupted: this %s has no results.", stage)
-            _sync(t)
-            t.results.hooks_batch = None
-            t.hooks.on_exception(error)
-            if datamodule is not None:
-                datamodule.on_exception(error)
-            # A fit stopped by Ctrl-C returns: it has saved, and can be resumed. Half an evaluation has no result.
-            if stage != "fit" or not isinstance(error, KeyboardInterrupt):
-                hide_library_frames(error)
-                raise
-        finally:
-            _sync(t)
-            for logger in t.loggers:
-                logger.finalize(status)
-            if datamodule is not None:
-                datamodule.teardown(stage)
-            t.hooks.teardown(stage)
-            t.state.stage = None
-            # Called in a hook of another trainer's run: module and datamodule belong to that trainer again.
-            module._trainer = outer if _is_running(outer) else t
-            if datamodule is not None:
-                datamodule.trainer = outer_of_data if _is_running(outer_of_data) else t
-            if t.profiler is not None:
-                t.profiler.describe()
+
+
+@contextmanager
+def _attached(trainer: Trainer, module: Module, datamodule: DataModule | None) -> Iterator[None]:
+    """Let the module and the datamodule refer to the trainer, and give them back to one in whose hook this runs."""
+    outer, outer_of_data = module._trainer, None if datamodule is None else datamodule.trainer
+    module._trainer = trainer
+    if datamodule is not None:
+        datamodule.trainer = trainer
+    try:
+        yield
+    finally:
+        trainer.state.stage = None
+        module._trainer = outer if _is_running(outer) else trainer
+        if datamodule is not None:
+            datamodule.trainer = outer_of_data if _is_running(outer_of_data) else trainer
+
+
+@contextmanager
+def _telling_of_errors(trainer: Trainer, stage: Stage) -> Iterator[None]:
+    """Tell callbacks, module and datamodule of what ends a stage: checkpoints are saved then."""
+    t = trainer
+    try:
+        yield
+    except BaseException as error:
+        t.state.status = "interrupted"
+        t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
+        t.new_folder = None if t.interrupted else t.new_folder
+        add_memory_advice(t, error)
+        if t.interrupted and stage == "fit":
+            _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
+        elif t.interrupted:
+            _log.warning("Interrupted: this %s has no results.", stage)
+        attempt("Reading the weights", partial(_sync, t))
+        t.results.hooks_batch = None
+        t.hooks.on_exception(error)
+        if t.datamodule is not None:
+            attempt(f"{type(t.datamodule).__name__}.on_exception", partial(t.datamodule.on_exception, error))
+        # A fit stopped by Ctrl-C returns: it has saved, and can be resumed. Half an evaluation has no result.
+        if stage != "fit" or not isinstance(error, KeyboardInterrupt):
+            hide_library_frames(error)
+            raise
+
+
+def _cleanup(trainer: Trainer, stage: Stage) -> Iterator[Part]:
+    """What is done at the end of a stage, however it ends."""
+    t = trainer
+    yield "Reading the weights", partial(_sync, t)
+    status = "success" if t.state.status == "finished" else "interrupted" if t.interrupted else "failed"
+    for logger in t.loggers:
+        yield f"{type(logger).__name__}.finalize", partial(logger.finalize, status)
+    data = t.datamodule
+    if data is not None and (id(data) in t.set_up or not overrides(data, "setup", DataModule)):
+        yield f"{type(data).__name__}.teardown", partial(data.teardown, stage)
+    yield from t.hooks.teardowns(stage)
+    if t.profiler is not None:
+        yield f"{type(t.profiler).__name__}.describe", t.profiler.describe
 
 
 def _is_running(trainer: Trainer | None) -> bool:
@@ -142,6 +164,7 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
     module.prepare_data()
     if data is not None:
         data.setup(stage)
+        t.set_up.add(id(data))
     t.hooks.setup(stage)
     with policy_of(t.precision):
         is_replaced = configure_model(module)
@@ -233,6 +256,7 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
         _use_callbacks(t, in_order([*configured.schedulers, *t.callbacks]))
         for scheduler in configured.schedulers:  # the others' setup was called before the model existed
             scheduler.setup(t, t.module, "fit")
+            t.set_up.add(id(scheduler))
     if checkpoint is not None:  # only now: what just a test uses, and had built before the checkpoint, is not trained
         with suppress(Exception), policy_of(t.precision):
             build_as_saved(t.module, checkpoint)

@@ -20,6 +20,7 @@ from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
 from kgenre.training.accelerator import log_devices
 from kgenre.training.ckpt_path import read_ckpt_path
+from kgenre.training.cleanup import cleaning_up
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
@@ -286,16 +287,17 @@ class Trainer(Run):
             open_run(self, resume_step(checkpoint))
             if checkpoint is not None:
                 restore_logs(self, checkpoint)
-            try:
+            with cleaning_up([("Writing the metrics", self._write_final_metrics)]):
                 self.hooks.on_fit_start()
                 restore_trainable(self, checkpoint)
                 with self.stop_signal.deferred():
                     fit_loop(self)
                 self.hooks.on_fit_end()
                 self.results.write(self.global_step)  # what the last hooks have logged
-            finally:
-                if self.run_dir is not None:
-                    update_metrics(self.run_dir, self.callback_metrics)
+
+    def _write_final_metrics(self) -> None:
+        if self.run_dir is not None:
+            update_metrics(self.run_dir, self.callback_metrics)
 
     @explain_arguments
     def validate(
