@@ -73,9 +73,9 @@ class CheckpointSaver:
     def _try(self, write: Callable[[], None], on_error: str) -> None:
         try:
             write()
-        except OSError as error:
+        except Exception as error:
             self.kept.undo_add()
-            if (on_error or self.on_error) == "raise":
+            if not isinstance(error, OSError) or (on_error or self.on_error) == "raise":
                 raise
             if self._has_failed:
                 _log.warning("Another checkpoint could not be written (%s).", error.strerror or error)

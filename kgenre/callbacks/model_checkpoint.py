@@ -220,8 +220,10 @@ class ModelCheckpoint(Callback):
             return
         for callback in (self, *self._others):
             callback._saver.wait("warn")  # the exception is what the user should see
-        wanted = self.save_on_exception and not trainer.stop_signal.is_urgent
-        if not trainer.global_step or not (wanted or trainer.stop_signal.saves):
+        stop = trainer.stop_signal
+        is_like_ctrl_c = isinstance(exception, KeyboardInterrupt) and stop.receives_ctrl_c
+        wanted = (self.save_on_exception or is_like_ctrl_c) and not stop.is_urgent
+        if not trainer.global_step or not (wanted or stop.saves):
             return
         resumable = [self, *(callback for callback in self._others if not callback.save_weights_only)]
         if saved := [callback.last_model_path for callback in resumable if callback._is_saved_here(trainer)]:
@@ -266,16 +268,20 @@ class ModelCheckpoint(Callback):
         assert folder is not None  # see on_fit_start
         name = self._free_name(trainer, folder, score)
         self.kept.add(name, score, None if interrupted else _resume_position(trainer))
-        checkpoint = trainer.dump_checkpoint(self.save_weights_only)
-        # `LossWatch` found a bad loss, perhaps while the state was collected.
-        if trainer.has_diverged or trainer.pending_rollback is not None:
+        try:
+            checkpoint = trainer.dump_checkpoint(self.save_weights_only)
+            # `LossWatch` found a bad loss, perhaps while the state was collected.
+            if trainer.has_diverged or trainer.pending_rollback is not None:
+                self.kept.undo_add()
+                return
+            targets = {"last": name}
+            if score is not None and self.kept.best is not None:
+                targets["best"] = self.kept.best
+            pointers = {pointer: target for pointer, target in targets.items() if pointer in self._own_pointers}
+            self._saver.save(checkpoint, folder, pointers, "warn" if interrupted else "")
+        except BaseException:  # a hook's error, or Ctrl-C while it is being written
             self.kept.undo_add()
-            return
-        targets = {"last": name}
-        if score is not None and self.kept.best is not None:
-            targets["best"] = self.kept.best
-        pointers = {pointer: target for pointer, target in targets.items() if pointer in self._own_pointers}
-        self._saver.save(checkpoint, folder, pointers, "warn" if interrupted else "")
+            raise
 
     def _free_name(self, trainer: Trainer, folder: Path, score: float | None) -> str:
         metrics = trainer.callback_metrics

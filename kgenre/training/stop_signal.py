@@ -26,6 +26,7 @@ class StopSignal:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.is_urgent = False  # raised at once: the run's state may be a mix of two steps
+        self.receives_ctrl_c = False  # so that a KeyboardInterrupt that is not from here was raised by a hook
         self._defers = False
 
     @property
@@ -46,6 +47,7 @@ class StopSignal:
             for number, default in defaults.items():
                 if signal.getsignal(number) == default:
                     before[number] = signal.signal(number, self._receive)
+        self.receives_ctrl_c = signal.SIGINT in before
         try:
             yield
         finally:

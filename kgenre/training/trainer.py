@@ -242,9 +242,10 @@ class Trainer(Run):
         """Train a module.
 
         Ctrl-C ends training after the current step: a `ModelCheckpoint` saves, ``trainer.interrupted`` is True and
-        ``fit`` returns. So do SIGTERM and, if the terminal is closed, SIGHUP, but they then end the program with exit
-        codes 143 and 129. A second signal ends it at once. A fit that fails before its first step (an invalid argument
-        of a callback, a failed sanity check) leaves no folder behind, unless somebody else wrote into it.
+        ``fit`` returns; a `KeyboardInterrupt` that a hook raises does the same. So do SIGTERM and, if the terminal is
+        closed, SIGHUP, but they then end the program with exit codes 143 and 129. A second signal ends it at once. A
+        fit that fails before its first step (an invalid argument of a callback, a failed sanity check) leaves no folder
+        behind, unless somebody else wrote into it.
 
         Args:
             model: the module to train.

@@ -642,6 +642,36 @@ def test_exception_saves_nothing_by_default_or_before_first_step():
     assert fit(ModelCheckpoint(save_on_exception=True), on_train_batch_end=fail) == ["step=000001"]
 
 
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_train_batch_start", "on_validation_batch_end"])
+def test_keyboard_interrupt_of_a_hook_saves_like_ctrl_c(hook):
+    def stop(trainer, module, *arguments):
+        if trainer.global_step == 2:
+            raise KeyboardInterrupt
+
+    callbacks = [ModelCheckpoint(), Lambdas(**{hook: stop})]
+    trainer = quiet_trainer(callbacks=callbacks, enable_checkpointing=True, val_check_interval=2)
+    trainer.fit(BoringModule(), boring_batches(4), boring_batches(1))
+    assert trainer.interrupted
+    assert folders() == ["step=000002"]
+
+
+def test_ctrl_c_of_a_handler_that_the_program_has_set_saves_nothing():
+    """It may be raised between any two lines of the loop, where the weights are a step ahead of the counters."""
+
+    def handle(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        stop = Lambdas(on_train_batch_end=lambda *arguments: signal.raise_signal(signal.SIGINT))
+        trainer = quiet_trainer(callbacks=[ModelCheckpoint(), stop], enable_checkpointing=True)
+        trainer.fit(BoringModule(), boring_batches(4), boring_batches(1))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert trainer.interrupted
+    assert folders() == []
+
+
 @pytest.mark.parametrize("hook", ["on_fit_start", "on_train_start"])
 def test_failed_resume_of_another_run_changes_neither(hook):
     def names(version):
@@ -953,6 +983,29 @@ def test_full_disk_can_be_a_warning(monkeypatch, caplog, in_background):
     assert "No space left on device). Training continues; newest checkpoint: step=000003." in caplog.text
     assert checkpoint.best_model_path.name == "step=000002"  # not step 4, which has the best score
     assert folders() == ["step=000002", "step=000005"]
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+@pytest.mark.parametrize("error", [TypeError, Broken])
+def test_failed_save_is_forgotten_whatever_the_error(error, in_background, caplog):
+    """The next save, here because of the exception, must not take the missing checkpoint for one that is there."""
+    calls = []
+
+    def add(trainer, module, state):
+        calls.append(trainer.global_step)
+        if len(calls) == 2:
+            if error is Broken:
+                raise Broken
+            state["mine"] = {1, 2}  # a set, which JSON cannot hold
+
+    checkpoint = ModelCheckpoint(monitor=None, save_on_exception=True, async_save=in_background)
+    callbacks = [Lambdas(on_save_checkpoint=add), checkpoint]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(error):
+        trainer.fit(BoringModule(), boring_batches(2))
+    assert checkpoint.last_model_path.is_dir()
+    assert folders() == ["step=000004"]
+    assert "Nothing is saved" not in caplog.text
 
 
 def test_repeated_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
