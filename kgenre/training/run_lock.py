@@ -17,7 +17,7 @@ class RunLock:
     """Holds ``<run>/.lock``, with this process's id in it, until `release`.
 
     The operating system releases the lock when the process ends, however that happens: the file of a dead process is
-    taken over.
+    taken over. Reading or copying the folder, as a backup does, leaves the lock alone.
 
     Args:
         folder: the run's folder.
@@ -26,7 +26,7 @@ class RunLock:
         TrainerError: another run writes into the folder; the message names its process.
     """
 
-    _held: set[Path] = set()  # noqa: RUF012  of this process: the system would let one process lock twice
+    _held: dict[Path, IO[bytes]] = {}  # noqa: RUF012  of this process, for the message that names it
 
     def __init__(self, folder: Path) -> None:
         self.path = folder.resolve() / ".lock"
@@ -45,11 +45,11 @@ class RunLock:
         self._file = file
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n".encode())
-        self._held.add(self.path)
+        self._held[self.path] = self._file
 
     def release(self) -> None:
         """Release the lock and remove its file."""
-        self._held.discard(self.path)
+        self._held.pop(self.path, None)
         try:
             self.path.unlink(missing_ok=True)
         except PermissionError:  # Windows cannot remove an open file
@@ -69,12 +69,25 @@ def _lock(file: IO[bytes]) -> bool:
         else:
             import fcntl
 
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not `lockf`: that lock ends as soon as this process closes any descriptor of the file, as a copy of the
+            # folder does. On NFS, Linux locks the file on the server either way.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:  # a file system without locks: better no lock than no run
         return True
     return True
+
+
+def _close_in_child() -> None:
+    """Leave the locks to this process alone: a forked worker that outlives it would hold them too."""
+    for file in RunLock._held.values():
+        file.close()
+    RunLock._held.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _message(folder: Path, owner: object) -> str:

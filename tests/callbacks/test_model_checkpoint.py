@@ -642,17 +642,19 @@ def test_exception_saves_nothing_by_default_or_before_first_step():
     assert fit(ModelCheckpoint(save_on_exception=True), on_train_batch_end=fail) == ["step=000001"]
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_train_batch_start", "on_validation_batch_end"])
-def test_keyboard_interrupt_of_a_hook_saves_like_ctrl_c(hook):
+@pytest.mark.parametrize(
+    ("hook", "step"), [("on_train_batch_end", 1), ("on_train_batch_start", 1), ("on_validation_batch_end", 2)]
+)
+def test_keyboard_interrupt_of_a_hook_saves_like_ctrl_c(hook, step):
     def stop(trainer, module, *arguments):
-        if trainer.global_step == 2:
+        if trainer.global_step == step:
             raise KeyboardInterrupt
 
     callbacks = [ModelCheckpoint(), Lambdas(**{hook: stop})]
     trainer = quiet_trainer(callbacks=callbacks, enable_checkpointing=True, val_check_interval=2)
     trainer.fit(BoringModule(), boring_batches(4), boring_batches(1))
     assert trainer.interrupted
-    assert folders() == ["step=000002"]
+    assert folders() == [f"step=00000{step}"]
 
 
 def test_ctrl_c_of_a_handler_that_the_program_has_set_saves_nothing():

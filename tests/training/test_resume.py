@@ -487,6 +487,29 @@ def test_two_runs_cannot_share_a_folder(run_python):
     RunLock(second.log_dir).release()
 
 
+LOCK_IN = "import os, time, pathlib\nfrom kgenre.training.run_lock import RunLock\nfolder = pathlib.Path({!r})\n"
+    "from kgenre.training.run_lock import RunLock\nimport os, time\nfrom pathlib import Path\nfolder = Path({!r})\n"
+)
+
+
+@pytest.mark.parametrize("use", [shutil.copytree, lambda run, _: (run / ".lock").read_text()])
+def test_copying_a_run_in_its_process_keeps_the_lock(tmp_path, run_python, use):
+    run = tmp_path / "version_0"
+    run.mkdir()
+    lock = RunLock(run)
+    use(run, tmp_path / "copy")
+    said = run_python(LOCK_IN.format(str(run)) + "try: RunLock(folder)\nexcept Exception as error: print(error)")
+    assert f"is being written by process {os.getpid()}" in said
+    lock.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_forked_worker_that_outlives_its_run_does_not_keep_the_lock(tmp_path, run_python):
+    worker = "lock = RunLock(folder)\nif os.fork() == 0:\n    os.close(1), os.close(2), time.sleep(5)\nos._exit(0)"
+    run_python(LOCK_IN.format(str(tmp_path)) + worker)
+    RunLock(tmp_path).release()
+
+
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     (tmp_path / ".lock").write_text("99999999\n")
     lock = RunLock(tmp_path)
@@ -509,7 +532,7 @@ def test_lock_on_windows(tmp_path, monkeypatch):
     lock = RunLock(tmp_path)
     assert locked == [(2, 1)]
     assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
-    monkeypatch.setattr(RunLock, "_held", set())  # as in another process
+    monkeypatch.setattr(RunLock, "_held", {})  # as in another process
     with pytest.raises(kgenre.TrainerError, match=f"is being written by process {os.getpid()}"):
         RunLock(tmp_path)
     lock.release()
