@@ -488,8 +488,6 @@ def test_two_runs_cannot_share_a_folder(run_python):
 
 
 LOCK_IN = "import os, time, pathlib\nfrom kgenre.training.run_lock import RunLock\nfolder = pathlib.Path({!r})\n"
-    "from kgenre.training.run_lock import RunLock\nimport os, time\nfrom pathlib import Path\nfolder = Path({!r})\n"
-)
 
 
 @pytest.mark.parametrize("use", [shutil.copytree, lambda run, _: (run / ".lock").read_text()])
