@@ -12,6 +12,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, Namespace
 
 from kgenre.allowed_imports import ALLOW_VARIABLE, users_packages
+from kgenre.checkpoints.files import whole_file
 from kgenre.cli.arguments import order_arguments
 from kgenre.cli.given_checkpoint import (
     checkpoint_at,
@@ -274,7 +275,8 @@ def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     if options.ckpt_path in ("best", "last") or run in (given, *given.parents):
         options.ckpt_path = None
     text = dump(parser, options)
-    (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
+    with whole_file(trainer.run_dir / "config.yaml") as partial:
+        partial.write_text(text, encoding="utf-8")
     for logger in trainer.loggers:
         logger.log_text("config", f"```yaml\n{text}```", trainer.global_step)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.checkpoints import CheckpointError, find_checkpoint
+from kgenre.checkpoints.files import whole_file
 from kgenre.cli import configuration
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.next_step import print_next_command
@@ -30,7 +31,8 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
             if trainer.results_dir not in (None, trainer.run_dir):  # the run's own config is about other data
                 options.ckpt_path = str(trainer.ckpt_path)
                 text = configuration.dump(parser, configuration.as_used(options, trainer))
-                (trainer.results_dir / "config.yaml").write_text(text, encoding="utf-8")
+                with whole_file(trainer.results_dir / "config.yaml") as partial:
+                    partial.write_text(text, encoding="utf-8")
             print_next_command(trainer)
     except CheckpointError as error:
         if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():

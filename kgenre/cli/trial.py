@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from kgenre.checkpoints.files import whole_file
 from kgenre.cli.search_space import Values
 from kgenre.loggers.hparams import write_hparams
 from kgenre.training.run_folder import read_metrics, run_folders
@@ -69,7 +70,8 @@ class Trial:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         begun, same, config = self.run_dir, self._has_same_config(), self.folder / "config.yaml"
-        config.write_text(self.config, encoding="utf-8")
+        with whole_file(config) as partial:
+            partial.write_text(self.config, encoding="utf-8")
         (self.folder / "trial.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "kgenre", "fit", "--config", str(config)]
         if begun is not None and same and any(begun.glob("checkpoints/last")):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.checkpoints.files import whole_file
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_marks import LETTERS, UNKNOWN, may_be_the_same
 from kgenre.data.film_table import FilmTable, LeftOut
@@ -151,11 +152,16 @@ class KeptFilms:
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         if self.split is not None:
-            (folder / "split.json").write_text(json.dumps(self.split, indent=1) + "\n", encoding="utf-8")
+            with whole_file(folder / "split.json") as partial:
+                partial.write_text(json.dumps(self.split, indent=1) + "\n", encoding="utf-8")
         for name, lines in (("genres.txt", self.genre_names), ("vocabulary.txt", self.vocabulary)):
             if lines:
-                (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+                with whole_file(folder / name) as partial:
+                    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
         if left_out:
             # Paths in reasons may not be UTF-8.
-            with (folder / "left_out.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            with (
+                whole_file(folder / "left_out.csv") as partial,
+                partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+            ):
                 csv.writer(file).writerows([LeftOut._fields, *left_out])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from kgenre.checkpoints.files import whole_file
 from kgenre.loggers.logger import Logger, LoggerError
 
 _log = logging.getLogger("kgenre")
@@ -47,7 +48,9 @@ class ServiceLogger(Logger, ABC):
             known = json.loads(file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # a new run, or a truncated file after a full disk
             known = None
-        file.write_text(json.dumps(self._begin(run_dir, known), indent=2), encoding="utf-8")
+        content = json.dumps(self._begin(run_dir, known), indent=2)
+        with whole_file(file) as partial:
+            partial.write_text(content, encoding="utf-8")
         self._run_dir = run_dir
         if known is not None and resume_step is not None and (tested_at := _tested_at(run_dir)) > resume_step:
             _log.warning(

@@ -77,7 +77,8 @@ def write_environment(folder: Path, devices: Sequence[str] = (), **chosen: Any) 
     path, content = folder / "environment.json", environment(devices) | chosen
     if (earlier := _backends(path)) and earlier != [content["backend"]]:
         content["backends"] = earlier + [content["backend"]] * (content["backend"] != earlier[-1])
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _backends(path: Path) -> list[str]:
