@@ -20,8 +20,9 @@ class CSVLogger(Logger):
     """One row per step that logged something, one column per name, empty where nothing was logged.
 
     Values of the same step share a row. A name that first appears later adds a column: the file is then rewritten
-    once, as it is when another program has changed it. While a spreadsheet has the file open, which on Windows locks
-    it, rows wait until it is closed. A value with the name of the first column, "step", is not written.
+    once, as it is when another program has changed it. While the file cannot be written, because the disk is full or,
+    on Windows, a spreadsheet has it open, training continues and the rows wait. A value with the name of the first
+    column, "step", is not written.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -85,11 +86,9 @@ class CSVLogger(Logger):
                 self._write_all(self._path)
             else:
                 self._write_last(self._path, step)
-        except PermissionError:
-            if not self._path.exists():  # the folder cannot be written
-                raise
+        except OSError as error:
             if not self._is_behind:
-                _log.warning("%s cannot be written while another program has it open: close it there.", self._path)
+                _log.warning("%s cannot be written (%s). Training continues; rows wait.", self._path, _reason(error))
             self._size, self._is_behind = -1, True
         else:
             self._is_behind = False
@@ -117,8 +116,11 @@ class CSVLogger(Logger):
             try:
                 self._write_all(self._path)
                 self._is_behind = False
-            except PermissionError:
-                _log.warning("%s lacks rows, as another program has it open: %s.partial has them.", *[self._path] * 2)
+            except OSError as error:
+                partial = self._path.with_suffix(".csv.partial")
+                kept = f"; {partial.name} has them" if partial.exists() else ""
+                why = error.strerror or error
+                _log.warning("%s lacks rows, as it cannot be written (%s)%s.", self._path, why, kept)
 
     @property
     def _header(self) -> list[str]:
@@ -126,12 +128,23 @@ class CSVLogger(Logger):
 
     def _write_all(self, path: Path) -> None:
         partial = path.with_suffix(".csv.partial")
-        with naming(path), partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._header)
-            writer.writeheader()
-            *earlier, (step, last) = sorted(self._rows.items())
-            writer.writerows({"step": step, **row} for step, row in earlier)
-            self._last_step, self._last_row = step, file.tell()
-            writer.writerow({"step": step, **last})
-        partial.replace(path)
+        try:
+            with naming(path), partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self._header)
+                writer.writeheader()
+                *earlier, (step, last) = sorted(self._rows.items())
+                writer.writerows({"step": step, **row} for step, row in earlier)
+                self._last_step, self._last_row = step, file.tell()
+                writer.writerow({"step": step, **last})
+        except OSError:  # half a table, on a full disk
+            with suppress(OSError):
+                partial.unlink()
+            raise
+        partial.replace(path)  # if another program has the file open, the temporary one stays
         self._size = path.stat().st_size
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return f"{error.strerror}: if another program has it open, close it there"
+    return error.strerror or str(error)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,9 @@ from kgenre.loggers.picture import png_of
 if TYPE_CHECKING:  # not keras: the command line's parser executes such imports, and a backend is slow to import
     import numpy as np
 
+_log = logging.getLogger("kgenre")
+
+_Place = tuple[int, int]  # of a record in its file: the first byte, and the one after the last
 _STAGES = ("train", "val", "test")
 _FLOAT32 = -3e38, 3e38
 
@@ -30,6 +35,7 @@ class TensorBoardLogger(Logger):
 
     ``train/loss`` and ``val/loss`` are lines of one chart, ``loss``: names that begin with a stage go to a folder of
     that name below the run's, ``val/baseline_tfidf/loss`` to ``val/baseline_tfidf``. Other names are charts of the run.
+    While a file cannot be written, because the disk is full, training continues and what is logged to it is lost.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -49,7 +55,8 @@ class TensorBoardLogger(Logger):
         self._resume_step: int | None = None
         self._session_is_open = False
         # The newest step with more than scalars, and their byte ranges in the run's own file: name -> (first, end).
-        self._views: tuple[int, dict[str, tuple[int, int]]] = (0, {})
+        self._views: tuple[int, dict[str, _Place]] = (0, {})
+        self._has_failed = False
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         # A fit that failed before its first step removed its folder, and the next one may get the same.
@@ -57,7 +64,7 @@ class TensorBoardLogger(Logger):
         if self._run_dir == run_dir and resume_step is None and is_there:
             return
         self._run_dir, self._resume_step = run_dir, resume_step
-        self._files, self._views = {}, (0, {})
+        self._files, self._views, self._has_failed = {}, (0, {}), False
         self._file("")
         if resume_step is not None and run_dir is not None:
             # Curves that this run may not write again, such as those of a test that came after the checkpoint.
@@ -205,11 +212,11 @@ class TensorBoardLogger(Logger):
             self._session_is_open = False
             self.write_summary(session_end(status != "failed", time.time()), step=0)
 
-    def write_summary(self, summary: Any, step: int, folder: str = "") -> None:
-        """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins."""
-        self._write(folder, step=step, summary=summary)
+    def write_summary(self, summary: Any, step: int, folder: str = "") -> _Place | None:
+        """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins; return its place in the event file."""
+        return self._write(folder, step=step, summary=summary)
 
-    def _write_tensors(self, values: Mapping[str, tuple[Any, Any]], step: int, folder: str = "") -> None:
+    def _write_tensors(self, values: Mapping[str, tuple[Any, Any]], step: int, folder: str = "") -> _Place | None:
         import numpy as np
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.util.tensor_util import make_tensor_proto
@@ -220,30 +227,30 @@ class TensorBoardLogger(Logger):
         summary = Summary(
             value=[Summary.Value(tag=n, metadata=meta, tensor=tensor(value)) for n, (value, meta) in values.items()]
         )
-        self.write_summary(summary, step, folder)
+        return self.write_summary(summary, step, folder)
 
     def _write_view(self, values: Mapping[str, tuple[Any, Any]], step: int) -> None:
         if values:
             self._record_view(next(iter(values)), step, lambda: self._write_tensors(values, step))
 
-    def _record_view(self, name: str, step: int, write: Callable[[], Any]) -> None:
-        path, (newest, places) = self._file(""), self._views
-        first = path.stat().st_size
-        write()
-        self._views = step, (places if newest == step else {}) | {name: (first, path.stat().st_size)}
+    def _record_view(self, name: str, step: int, write: Callable[[], _Place | None]) -> None:
+        if (place := write()) is not None:
+            newest, places = self._views
+            self._views = step, (places if newest == step else {}) | {name: place}
 
-    def _write(self, folder: str, **content: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
+    def _write(self, folder: str, **content: Any) -> _Place | None:
+        return self._append(folder, _record(**content))
 
-        record = io.BytesIO()
-        RecordWriter(record).write(Event(wall_time=time.time(), **content).SerializeToString())
-        self._append(folder, record.getvalue())
-
-    def _append(self, folder: str, record: bytes) -> None:
-        # Not kept open: a running TensorBoard should show the record, a killed run have it, Windows remove the folder.
-        with self._file(folder).open("ab") as file:
-            file.write(record)
+    def _append(self, folder: str, record: bytes) -> _Place | None:
+        """Append a record, and return its place; None if the file cannot be written, which ends no training."""
+        try:
+            return _append_whole(self._file(folder), record)
+        except OSError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                path, why = self._files.get(folder, self._folder / folder), error.strerror or error
+                _log.warning("%s cannot be written (%s). Training continues; the curves lack these values.", path, why)
+            return None
 
     @property
     def _folder(self) -> Path:
@@ -262,8 +269,7 @@ class TensorBoardLogger(Logger):
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow if it is installed.
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._files[folder] = directory / name
-        self._write(folder, file_version="brain.Event:2")
+        records = _record(file_version="brain.Event:2")
         if is_new or self._resume_step is not None:
             # TensorBoard takes the first START of a run as its beginning. At a later one it drops what was logged from
             # that step on: this avoids duplicate points after a resume, which logs that step's values again.
@@ -273,8 +279,38 @@ class TensorBoardLogger(Logger):
             step = self._resume_step or 0
             if folder.partition("/")[0] == "test":
                 step += 1  # a test at that step was of the same weights, and is not repeated
-            self._write(folder, step=step, session_log=start)
+            records += _record(step=step, session_log=start)
+        try:
+            _append_whole(directory / name, records)
+        except OSError:
+            with suppress(OSError):
+                (directory / name).unlink()  # the next attempt writes another file
+            raise
+        self._files[folder] = directory / name
         return self._files[folder]
+
+
+def _record(**content: Any) -> bytes:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    record = io.BytesIO()
+    RecordWriter(record).write(Event(wall_time=time.time(), **content).SerializeToString())
+    return record.getvalue()
+
+
+def _append_whole(path: Path, record: bytes) -> _Place:
+    """Append a record, or nothing of it if that fails: TensorBoard reads no further than half a record."""
+    # Not kept open: a running TensorBoard should show the record, a killed run have it, Windows remove the folder.
+    with path.open("ab", buffering=0) as file:
+        first, written = file.tell(), 0
+        try:
+            while written < len(record):
+                written += file.write(record[written:])
+        except OSError:
+            file.truncate(first)
+            raise
+        return first, first + written
 
 
 def _nodes(model: Any) -> list[tuple[str, str, list[str]]]:

@@ -112,18 +112,45 @@ def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monke
         logger.log_metrics({"a": 2.5}, 3)
         logger.log_metrics({"a": 3.0}, 3)
         logger.finalize("success")
-    said = [record.getMessage() for record in caplog.records]
-    assert ["close it there" in line for line in said] == [True, False]
-    assert "lacks rows" in said[1]
+    assert ["close it there" in line for line in caplog.messages] == [True, False]
+    assert caplog.messages[1].endswith("metrics.csv lacks rows, as it cannot be written (Permission denied).")
     logger.finalize("success")
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
-    with monkeypatch.context() as read_only:
-        read_only.setattr("pathlib.Path.open", refuse)
-        (tmp_path / "metrics.csv").rename(tmp_path / "away.csv")
-        with pytest.raises(PermissionError):  # not a spreadsheet's doing
-            logger.log_metrics({"a": 4.0}, 4)
-    logger.log_metrics({"a": 4.0}, 4)
-    assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
+
+
+def test_rows_that_a_spreadsheet_keeps_out_are_beside_the_file(logger, tmp_path, monkeypatch, caplog):
+    logger.log_metrics({"a": 1.0}, 1)
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as windows:
+        windows.setattr("pathlib.Path.replace", refuse)
+        logger.log_metrics({"b": 2.0}, 2)
+        logger.finalize("success")
+    assert caplog.messages[1].endswith("(Permission denied); metrics.csv.partial has them.")
+    assert (tmp_path / "metrics.csv.partial").read_text() == "step,a,b\n1,1,\n2,,2\n"
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_rows_wait_while_the_disk_is_full(logger, tmp_path, caplog, file_size_limit, ends):
+    for step in range(20):
+        logger.log_metrics({"a": float(step)}, step)
+    size = (tmp_path / "metrics.csv").stat().st_size
+    with file_size_limit(size + 3):  # less than a row
+        for step in range(20, 23):
+            logger.log_metrics({"a": float(step)}, step)
+        if ends:
+            logger.finalize("success")
+    said = ["metrics.csv cannot be written (File too large). Training continues; rows wait."]
+    said += ["metrics.csv lacks rows, as it cannot be written (File too large)."] * ends
+    assert [line.removeprefix(f"{tmp_path}/") for line in caplog.messages] == said
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.csv"}
+    last = CSVLogger()
+    last.open(tmp_path)  # reads what is complete
+    assert [*last._rows] == [*range(20)]
+    logger.log_metrics({"a": 23.0}, 23)
+    assert [row["a"] for row in rows(tmp_path)] == [str(step) for step in range(24)]
 
 
 @pytest.mark.parametrize("name", ["val/Sci\x85Fi", "a\u2028b", "a\x0bb", "a\rb", "a\nb", 'a "b", c'])

@@ -351,6 +351,33 @@ def test_server_shows_everything_without_tensorflow(tmp_path, run_python):
     assert got["data/plugin/custom_scalars/layout"]["category"][0]["title"] == "Does it learn?"
 
 
+def test_full_disk_costs_only_what_is_logged_meanwhile(logger, tmp_path, caplog, file_size_limit):
+    """Half a record would hide all later ones."""
+    logger.log_metrics({"a": 1.0}, 1)
+    (path,) = tmp_path.glob("events*")
+    size = path.stat().st_size
+    with file_size_limit(size + 20):  # less than a record
+        for step in (2, 3):
+            logger.log_metrics({"a": float(step)}, step)
+            logger.log_text("note", "lost", step)
+    assert path.stat().st_size == size
+    assert logger.state_dict(3) == {}
+    with file_size_limit(30):  # a new file begins with two records
+        logger.log_metrics({"val/loss": 3.0}, 3)
+    assert list((tmp_path / "val").iterdir()) == []
+    logger.log_metrics({"a": 4.0, "val/loss": 4.0}, 4)
+    logger.log_text("note", "kept", 4)
+    assert scalars(tmp_path, "a") == [(1, 1.0), (4, 4.0)]
+    assert scalars(tmp_path, "val/loss") == [(4, 4.0)]
+    assert [event.step for event in read(tmp_path).Tensors("note")] == [4]
+    said = f"{path} cannot be written (File too large). Training continues; the curves lack these values."
+    assert caplog.messages == [said]
+    again = TensorBoardLogger()
+    again.open(tmp_path, resume_step=4)
+    again.load_state_dict(logger.state_dict(4), 4)
+    assert [event.tensor_proto.string_val for event in read(tmp_path).Tensors("note")] == [[b"kept"]]
+
+
 def test_torn_file_still_shows_earlier_values(logger, tmp_path):
     logger.log_metrics({"a": 1.0}, 1)
     logger.log_metrics({"a": 2.0}, 2)

@@ -1,9 +1,12 @@
 """What a stage does at its end if some of that fails: the rest is done all the same, and the first error is raised."""
 
+import csv
+import json
 import logging
 import os
 import shutil
 import signal
+from contextlib import ExitStack
 
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
@@ -123,6 +126,24 @@ def test_an_error_of_the_fit_is_raised_although_the_cleanup_fails(caplog):
     assert called == ["finalize failed", "finalize failed", "data", "callback"]
     assert "Note.finalize failed: OSError('of the logger')" in caplog.messages
     assert any(line.startswith("Writing the metrics failed: FileNotFoundError") for line in caplog.messages)
+
+
+def test_fit_survives_a_full_disk_with_on_save_error_warn(file_size_limit):
+    def fill(trainer, module):
+        if trainer.current_epoch == 2:
+            context.enter_context(file_size_limit(100))
+        if trainer.current_epoch == 5:
+            context.close()
+
+    with ExitStack() as context:
+        callbacks = [Lambdas(on_train_epoch_start=fill), ModelCheckpoint(monitor=None, on_save_error="warn")]
+        options = {"max_epochs": 8, "log_every_n_steps": 1, "enable_checkpointing": True, "logger": True}
+        trainer = quiet_trainer(callbacks=callbacks, **options)
+        trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
+    with (trainer.run_dir / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [*range(1, 17)]
+    assert json.loads((trainer.run_dir / "metrics.json").read_text()).keys() == trainer.callback_metrics.keys()
+    assert {path.name for path in (trainer.run_dir / "checkpoints").iterdir()} == {"last", "step=000016"}
 
 
 @pytest.mark.parametrize(("fails", "torn_down"), [("data", ["c"]), ("a", ["data", "c"]), ("b", ["data", "a", "c"])])
