@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from kgenre.engines.step_logs import rows_of
+from kgenre.training.array_dataset import ArrayDataset
 from kgenre.training.errors import TrainerError
 
 
@@ -99,6 +101,25 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
             f"val_check_interval={interval}: a fraction needs training data of known length; set a number of batches."
         )
     return max(1, int(batches * interval))
+
+
+def check_last_batch(source: Any, batches: int | float, name: str, devices: int) -> None:
+    """Check that the devices can share the last batch, if the source tells its size: it would fail after the others.
+
+    Raises:
+        TrainerError: its rows cannot be divided among so many devices.
+    """
+    if devices < 2 or batches != length_of(source) or not batches:
+        return
+    if isinstance(source, ArrayDataset):
+        rows = min(source.batch_size, source.rows - (len(source) - 1) * source.batch_size)
+    else:
+        rows = (isinstance(source, list | tuple) and rows_of(source[-1])) or 0
+    if rows % devices:
+        raise TrainerError(
+            f"Each batch is divided among {devices} devices. The last {name} batch has {rows} row{'s' * (rows > 1)}: "
+            f"make batch_size a multiple of {devices} and drop or pad the last batch, or use another number of devices."
+        )
 
 
 def exhausted_source_error(name: str) -> TrainerError:

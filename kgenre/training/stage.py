@@ -30,7 +30,7 @@ from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.given_callbacks import in_order, stage_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.hyperparameters import class_and_hyperparameters
-from kgenre.training.limits import number_of_batches, validation_interval
+from kgenre.training.limits import check_last_batch, number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.open_run import leaving_run
 from kgenre.training.precision import check_model_precision, policy_of
@@ -204,6 +204,13 @@ def load_sources(trainer: Trainer) -> None:
         t.val_sources = evaluation_sources(t.module, "validation", t.val_source, t.limits["val"])
     t.loaded_in_epoch = load_epoch(t)
     t.schedule = make_schedule(t)
+    check_last_batch(t.train_source, t.schedule.training_batches, "train", len(t.step_options.devices))
+    _check_last_batches(t, t.val_sources)
+
+
+def _check_last_batches(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:
+    for one in sources:
+        check_last_batch(one.source, one.batches, _loader_name(one.stage), len(trainer.step_options.devices))
 
 
 def load_epoch(trainer: Trainer) -> int:
@@ -266,6 +273,7 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
 def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:
     """Add the evaluation's steps to the engine that the module was fitted in, or build a new engine."""
     t = trainer
+    _check_last_batches(t, sources)
     batches = first_batches(sources)
     if t._engine is not None and not t._engine.built.is_current:  # the module's variables, code or attributes changed
         t._engine = None
@@ -307,9 +315,13 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
     """The batch whose shapes a step is built for."""
     first = next(iter(iterate_epoch(source, 0)), None) if batches else None
     if first is None:
-        name = stage.partition("/")[0].replace("validation", "val")
+        name = _loader_name(stage)
         raise TrainerError(f"The {name} data yielded no batches. Check them and limit_{name}_batches.")
     return first
+
+
+def _loader_name(stage: str) -> str:
+    return stage.partition("/")[0].replace("validation", "val")
 
 
 def _sync(trainer: Trainer) -> None:

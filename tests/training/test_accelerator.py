@@ -4,12 +4,14 @@ import json
 from contextlib import suppress
 
 import keras
+import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.training import accelerator
+from kgenre.training import ArrayDataset, accelerator
+from kgenre.training.limits import check_last_batch
 from kgenre.training.resume import run_state
 
 BACKEND = keras.backend.backend()
@@ -152,6 +154,18 @@ def test_several_devices_require_jax(with_devices, arguments, gpus):
         quiet_trainer(**arguments).fit(BoringModule(), boring_batches(1))
 
 
+def test_last_batch_that_devices_cannot_share_is_refused_at_the_start():
+    whole, odd = np.zeros((8, 4)), np.zeros((9, 4))
+    refused = [ArrayDataset(odd, 4), [whole[:4], odd[:3]], [odd[0:1]], ArrayDataset(odd, 3)]
+    fine = [ArrayDataset(odd, 4, drop_last=True), ArrayDataset(whole, 4), ArrayDataset(whole, 32), [whole], [1, 2]]
+    for source, devices in [(source, 2) for source in fine] + [(source, 1) for source in refused]:
+        check_last_batch(source, len(source), "train", devices)
+    for source in refused:
+        check_last_batch(source, len(source) - 1, "train", 2)  # the limit leaves the last one out
+        with pytest.raises(TrainerError, match=r"among 2 devices\. The last train batch has (1 row|3 rows): make"):
+            check_last_batch(source, len(source), "train", 2)
+
+
 class Notes(BoringModule):
     """Under JAX, notes the device that its step is compiled for; "none" leaves the choice to JAX."""
 
@@ -239,13 +253,19 @@ one, alone, _ = losses(9)
 _, resumed, _ = losses(9, ckpt_path=FOLDER, **both)
 _, elsewhere, _ = losses(9, ckpt_path=FOLDER)
 quiet_trainer(**both).fit(Net(), [{**batch, "scale": 1.0} for batch in boring_batches(2)])  # scalars are not divided
-message = ""
-try:
-    quiet_trainer(strategy="data_parallel").fit(Net(), boring_dataset(rows=15))
-except Exception as error:
-    message = f"{type(error).__name__}: {error}"
+class UnknownLength:
+    def __iter__(self):
+        return iter(boring_dataset(rows=15))
+def refused(stage, *sources):
+    trainer = quiet_trainer(strategy="data_parallel")
+    try:
+        getattr(trainer, stage)(Net(), *sources)
+    except Exception as error:
+        return trainer.global_step, f"{type(error).__name__}: {error}"
+odd, even = boring_dataset(rows=15), boring_dataset()
+messages = [refused("fit", odd), refused("fit", even, odd), refused("test", odd), refused("fit", UnknownLength())]
 print(json.dumps({"alone": alone, "together": together, "spread": sorted(spread),
-    "resumed": resumed, "elsewhere": elsewhere, "message": message, "val": [one.callback_metrics["val/loss"],
+    "resumed": resumed, "elsewhere": elsewhere, "messages": messages, "val": [one.callback_metrics["val/loss"],
     two.callback_metrics["val/loss"]], "devices": one.engine.options.devices + two.engine.options.devices}))
 """
 
@@ -262,4 +282,8 @@ def test_two_devices_compute_the_same_as_one(run_python, tmp_path):
     assert result["val"][1] == pytest.approx(result["val"][0], rel=1e-4)
     assert result["resumed"] == result["together"][6:]  # bit for bit
     assert result["elsewhere"] == pytest.approx(result["resumed"], rel=1e-4)
-    assert result["message"].startswith("StepError: Each batch is divided among 2 devices. Received one of 7 rows")
+    divided = "Error: Each batch is divided among 2 devices. "
+    for name, (steps, message) in zip(("train", "val", "test"), result["messages"], strict=False):
+        assert (steps, message[: message.index(":", 20)]) == (0, f"Trainer{divided}The last {name} batch has 7 rows")
+    assert result["messages"][3][0] == 1
+    assert result["messages"][3][1].startswith(f"Step{divided}Received one of 7 rows")
