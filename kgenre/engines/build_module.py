@@ -169,7 +169,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
     logs = results[-1].logs
     _check_names(built, stage, [*logs.entries, *logs.metrics])
     built.entries[stage], built.metrics[stage] = logs.entries, logs.metrics
-    updated = {id(variable) for variable, _ in results[-1].updates}
+    updated = built.assigned[stage] = {id(variable) for variable, _ in results[-1].updates}
     built.unlogged[stage] = {
         name: value
         for name, value in vars(built.module).items()

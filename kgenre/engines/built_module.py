@@ -56,6 +56,7 @@ class BuiltModule:
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
     unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)  # metrics updated but not logged, by attribute
+    assigned: dict[str, set[int]] = field(default_factory=dict)  # ids of the variables that each stage's step assigns
     first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
     shapes: dict[str, set[Any]] = field(default_factory=dict)  # of the batches that each stage's step was compiled for
     reads: dict[Division, ReadValues] = field(default_factory=dict)

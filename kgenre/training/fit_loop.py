@@ -246,20 +246,20 @@ def run_validation(trainer: Trainer) -> None:
     trainer.validated_at = position(trainer)
     trainer.results.write_pending(trainer.engine)
     trainer.engine.sync()
-    restore_generators = _generators_now(trainer)
+    restore_state = _state_now(trainer)
     try:
         evaluate(trainer, "validation", trainer.val_sources)
     except BaseException:
         # Saved in a checkpoint: a resumed run validates again, and draws the same numbers.
         trainer.validated_at = None
-        restore_generators()
+        restore_state()
         raise
     trainer.engine.pull()
 
 
 def sanity_check(trainer: Trainer) -> None:
     """Run a few validation batches before training, so that a mistake there shows now and not after an epoch."""
-    restore_generators = _generators_now(trainer)
+    restore_state = _state_now(trainer)
     trainer.state.stage, trainer.results.silent = "sanity_check", True
     try:
         trainer.hooks.on_sanity_check_start()
@@ -268,17 +268,18 @@ def sanity_check(trainer: Trainer) -> None:
         trainer.hooks.on_sanity_check_end()
     finally:
         trainer.state.stage, trainer.results.silent = "train", False
-    restore_generators()  # training draws the same numbers as without the check
+    restore_state()  # training begins as it would without the check
 
 
-def _generators_now(trainer: Trainer) -> Callable[[], None]:
-    """Return a function that sets the module's random generators back to their states as of now."""
-    engine = trainer.engine
-    generators = [v for v in engine.built.variables.values() if v.name == "seed_generator_state"]
-    states = list(map(engine.get_variable, generators))
+def _state_now(trainer: Trainer) -> Callable[[], None]:
+    """Return a function that sets back what validation steps change: random generators, and variables they assign."""
+    engine, built = trainer.engine, trainer.engine.built
+    assigned = set().union(*(built.assigned.get(one.stage, ()) for one in trainer.val_sources))
+    variables = [v for v in built.variables.values() if v.name == "seed_generator_state" or id(v) in assigned]
+    values = list(map(engine.get_variable, variables))
 
     def restore() -> None:
-        for generator, state in zip(generators, states, strict=True):
-            generator.assign(state)
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     return restore

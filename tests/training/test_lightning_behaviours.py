@@ -414,6 +414,42 @@ def test_sanity_check_keeps_the_random_state():
     np.testing.assert_array_equal(kernel, same)
 
 
+class CountsValidations(BoringModule):
+    """Counts the validation batches in a variable."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = keras.Variable(0.0, trainable=False)
+
+    def validation_step(self, batch, batch_idx):
+        self.seen.assign(self.seen + 1)
+        super().validation_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_sanity_check_keeps_the_variables(steps):
+    seen = []
+    look = Lambdas(on_train_start=lambda trainer, module: seen.append(float(weights_of(module)["seen"])))
+    module = CountsValidations()
+    quiet_trainer(callbacks=look, num_sanity_val_steps=steps).fit(module, boring_batches(3), boring_batches(3))
+    assert [*seen, float(weights_of(module)["seen"])] == [0, 3]
+
+
+def test_interrupted_validation_that_is_repeated_counts_once():
+    def stop(trainer, module, outputs, batch, batch_idx, dataloader_idx):
+        if trainer.global_step == 3 and batch_idx == 1 and not trainer.resumed:
+            raise KeyboardInterrupt
+
+    for ckpt_path in (None, "last"):
+        callbacks = [Lambdas(on_validation_batch_end=stop), ModelCheckpoint()]
+        trainer = quiet_trainer(callbacks=callbacks, enable_checkpointing=True, num_sanity_val_steps=0)
+        module = CountsValidations()
+        trainer.fit(module, boring_batches(3), boring_batches(3), ckpt_path=ckpt_path)
+        assert trainer.interrupted == (ckpt_path is None)
+    assert trainer.resumed
+    assert weights_of(module)["seen"] == 3
+
+
 # --- max_time (callbacks/test_timer.py) -----------------------------------------------------------------------------
 
 
