@@ -128,6 +128,17 @@ def test_an_error_of_the_fit_is_raised_although_the_cleanup_fails(caplog):
     assert any(line.startswith("Writing the metrics failed: FileNotFoundError") for line in caplog.messages)
 
 
+def test_metrics_that_cannot_be_written_at_the_end_are_an_error_after_everything_else():
+    called = []
+    block = Lambdas(on_train_end=lambda trainer, module: (trainer.run_dir / "metrics.json").mkdir())
+    checkpoint = ModelCheckpoint()
+    trainer = quiet_trainer(callbacks=[block, checkpoint], enable_checkpointing=True, logger=Note(called))
+    with pytest.raises(OSError, match=r"metrics\.json"):
+        trainer.fit(BoringModule(), Data(called))
+    assert called == ["finalize failed", "data"]
+    assert checkpoint.last_model_path.is_dir()
+
+
 def test_fit_survives_a_full_disk_with_on_save_error_warn(file_size_limit):
     def fill(trainer, module):
         if trainer.current_epoch == 2:
