@@ -83,7 +83,8 @@ class Logger:
         """Return the error for values that are logged while there is no run's folder to write them to."""
         return RuntimeError(
             f"{type(self).__name__} writes into a run's folder, and none is open: a fit opens one before on_fit_start, "
-            "an evaluation only with ckpt_path or after a fit of its trainer. To check: trainer.run_dir is not None."
+            "an evaluation only with ckpt_path, or of the module that its trainer has fitted. To check: "
+            "trainer.run_dir is not None."
         )
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:

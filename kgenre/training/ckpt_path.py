@@ -20,13 +20,13 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
     """Read the checkpoint that ``ckpt_path`` refers to; return None if there is nothing to load.
 
     In a fit, "last" is the experiment's newest checkpoint that verifies, and a run's folder stands for the newest one
-    of that run. Otherwise "best" and "last" are those of this trainer's run, or of the experiment's newest run that
-    has one.
+    of that run. Otherwise "best" and "last" are those of this trainer's last fit, whatever was evaluated since; of a
+    trainer that has not fitted, those of the experiment's newest run that has one.
 
     Raises:
         CheckpointError: there is no such checkpoint, or none that verifies.
     """
-    trainer.found_by_name = ckpt_path in ("best", "last") and (stage == "fit" or trainer.run_dir is None)
+    trainer.found_by_name = ckpt_path in ("best", "last") and (stage == "fit" or not trainer.has_fitted)
     if ckpt_path is None:
         return None
     path = Path(os.path.expanduser(ckpt_path)) if isinstance(ckpt_path, str | os.PathLike) else ckpt_path
@@ -68,7 +68,12 @@ def newest_pointer(experiment: Path, which: str) -> Path | None:
 
 
 def _pointer(trainer: Trainer, which: str) -> Path:
-    run, experiment = trainer.run_dir, trainer.experiment_dir
+    run, experiment = trainer.fit_dir, trainer.experiment_dir
+    if run is None and not trainer.found_by_name:
+        raise CheckpointError(
+            f"ckpt_path={which!r}: the last fit of this trainer has no {which} checkpoint: it failed before its first "
+            "step, or wrote no files. Give the path of a checkpoint."
+        )
 
     def find(which: str) -> Path | None:
         if run is None:

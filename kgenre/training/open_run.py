@@ -33,7 +33,7 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
         own += () if t.profiler is None else t.profiler.files
         t.new_folder = NewRunFolder(t.experiment_dir, own) if writes else None
         t.run_dir = t.new_folder.path if t.new_folder is not None else None
-    t.results_dir = t.run_dir
+    t.results_dir = t.fit_dir = t.run_dir
     try:
         _begin_writing(t, resume_step)
     finally:
@@ -137,4 +137,4 @@ def leaving_run(trainer: Trainer) -> Iterator[None]:
             t.lock.release()
             t.lock = None
         if t.new_folder is not None and t.new_folder.remove_if_unused():
-            t.run_dir = t.results_dir = None
+            t.run_dir = t.fit_dir = t.results_dir = None

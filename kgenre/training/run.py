@@ -63,7 +63,8 @@ class Run:
         self._begin_fit()
         self.stop_signal = StopSignal()
         self.state = RunState()
-        self.run_dir: Path | None = None
+        self.fit_dir: Path | None = None  # of the last fit, whose checkpoints "best" and "last" are
+        self.has_fitted = False
         self.results_dir: Path | None = None  # of the stage: the run's folder, or one in it (`DataModule.results_name`)
         self.new_folder: NewRunFolder | None = None  # this fit's, removed if it fails; None: after a step it is kept
         self.lock: RunLock | None = None
@@ -93,6 +94,7 @@ class Run:
 
     def _begin_fit(self) -> None:
         """Set what each fit begins with."""
+        self.run_dir: Path | None = None  # see `log_dir`
         self.current_epoch = 0
         self.batch_idx = 0
         self.schedule = FitSchedule(0)
@@ -289,7 +291,11 @@ class Run:
 
     @property
     def log_dir(self) -> Path | None:
-        """The run's folder; None before a run, or where nothing is written."""
+        """``trainer.run_dir``, the folder of the run that the module's weights come from, to which results are written.
+
+        That is the run of the fit, or after an evaluation with ``ckpt_path`` that of the checkpoint. None before a run,
+        where nothing is written, and after an evaluation of another module without ``ckpt_path``.
+        """
         return self.run_dir
 
     @property

@@ -59,7 +59,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
         got = f"the class {module.__name__}: create an object" if isinstance(module, type) else type(module).__name__
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {got}")
     if module is not t._module:
-        t._engine = t.trained_on = None
+        t._engine = t.trained_on = t.run_dir = None
     if stage == "fit":
         t.trained_on = datamodule
     elif isinstance(t.trained_on, DataModule) and t.trained_on is not datamodule:
@@ -69,7 +69,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     t.state = RunState(stage)
     if t.profiler is not None:
         t.profiler.setup(stage)
-    t.lock = t.new_folder = None
+    t.lock = t.new_folder = t.results_dir = None
     with _attached(t, module, datamodule):
         _use_callbacks(t, stage_callbacks(t, module))
         with t.stop_signal.listening(), leaving_run(t), cleaning_up(_cleanup(t, stage)), _telling_of_errors(t, stage):

@@ -273,6 +273,7 @@ class Trainer(Run):
         with running(self, "fit", model, datamodule):
             tidy_runs(self.experiment_dir)
             checkpoint = read_ckpt_path(self, ckpt_path, "fit")
+            self.fit_dir, self.has_fitted = None, True
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, "fit", checkpoint)
             load_sources(self)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import keras
@@ -14,6 +15,7 @@ import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import ModelCheckpoint
 from kgenre.checkpoints import CheckpointError
+from kgenre.loggers import CSVLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -110,6 +112,58 @@ def test_without_a_module_the_best_checkpoint_is_evaluated():
     assert (trainer.ckpt_path, trainer.global_step) == (None, 4)
     trainer.test(dataloaders=batches, verbose=False)
     assert (trainer.ckpt_path, trainer.global_step) == (trainer.run_dir / "checkpoints" / "step=000002", 2)
+
+
+def test_best_and_last_are_those_of_the_last_fit():
+    """Whatever was evaluated since."""
+    batches, module = boring_batches(2), BoringModule()
+    earlier = quiet_trainer(enable_checkpointing=True, name="earlier")
+    earlier.fit(BoringModule(), batches, batches)
+    trainer = quiet_trainer(enable_checkpointing=True, max_epochs=2)
+    trainer.fit(module, batches, batches)
+    run, best = trainer.run_dir, trainer.checkpoint_callback.best_model_path
+    trainer.test(module, batches, ckpt_path=earlier.run_dir, verbose=False)
+    assert (trainer.run_dir, trainer.global_step) == (earlier.run_dir, 2)
+    for arguments in ({"model": module, "ckpt_path": "best"}, {"model": module, "ckpt_path": "last"}, {}):
+        trainer.test(module, batches, ckpt_path=earlier.run_dir, verbose=False)
+        trainer.test(dataloaders=batches, verbose=False, **arguments)
+        assert (trainer.run_dir, trainer.ckpt_path) == (run, best)
+    trainer.test(module, batches, ckpt_path=earlier.run_dir, verbose=False)
+    trainer.max_epochs = 3
+    trainer.fit(module, batches, batches, ckpt_path="best")
+    assert (trainer.run_dir, trainer.ckpt_path) == (run, best)
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_a_fit_that_fails_at_once_has_no_checkpoints(name):
+    class Fails(BoringModule):
+        def training_step(self, batch, batch_idx):
+            raise ZeroDivisionError
+
+    batches, trainer = boring_batches(2), quiet_trainer(enable_checkpointing=True)
+    trainer.fit(BoringModule(), batches, batches)
+    trainer.test(dataloaders=batches, ckpt_path=name, verbose=False)
+    written = (trainer.run_dir / "metrics.json").read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(module := Fails(), batches, batches)
+    with pytest.raises(CheckpointError, match=rf"^ckpt_path='{name}': the last fit .* Give the path of a checkpoint"):
+        trainer.test(module, batches, ckpt_path=name, verbose=False)
+    trainer.test(module, batches, verbose=False)
+    assert trainer.run_dir is None
+    assert Path("runs/boring_module/version_0/metrics.json").read_bytes() == written
+
+
+def test_results_of_another_module_are_not_written_to_the_run():
+    batches, trainer = boring_batches(2), quiet_trainer(logger=CSVLogger(), enable_checkpointing=True)
+    trainer.fit(module := BoringModule(), batches, batches)
+    run = trainer.run_dir
+    trainer.test(module, batches, verbose=False)
+    written = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (found,) = trainer.test(BoringModule(), batches, verbose=False)
+    assert (set(found), trainer.run_dir, trainer.results_dir) == ({"test/loss"}, None, None)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == written
+    trainer.test(BoringModule(), batches, ckpt_path="last", verbose=False)  # with the run's weights it belongs there
+    assert (trainer.run_dir, trainer.results_dir) == (run, run)
 
 
 def test_network_replaced_after_the_fit():

@@ -97,9 +97,12 @@ def test_all_backends_of_a_resumed_run_are_kept(content, backends):
 
 
 def test_each_fit_has_its_own_folder():
-    trainer = quiet_trainer(logger=CSVLogger())
+    before = []
+    note = LambdaCallback(setup=lambda trainer, module, stage: before.append((trainer.log_dir, trainer.results_dir)))
+    trainer = quiet_trainer(logger=CSVLogger(), callbacks=note)
     for version in (0, 1):
         trainer.fit(BoringModule(), boring_batches(1))
+        assert before.pop() == (None, None)
         assert trainer.log_dir.name == f"version_{version}"
         assert (trainer.log_dir / "metrics.csv").exists()
 
