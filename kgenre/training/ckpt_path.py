@@ -71,8 +71,8 @@ def _pointer(trainer: Trainer, which: str) -> Path:
     run, experiment = trainer.fit_dir, trainer.experiment_dir
     if run is None and not trainer.found_by_name:
         raise CheckpointError(
-            f"ckpt_path={which!r}: the last fit of this trainer has no {which} checkpoint: it failed before its first "
-            "step, or wrote no files. Give the path of a checkpoint."
+            f"ckpt_path={which!r}: no {which} checkpoint of this trainer's last fit, which failed before its first "
+            "step or wrote no files. Give the path of a checkpoint."
         )
 
     def find(which: str) -> Path | None:
