@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from itertools import chain, islice
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from kgenre.argument_types import wrong_argument
 from kgenre.users_code import ShortTraceback
@@ -165,7 +165,7 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
         kgenre.lightning_arguments.ArgumentError: Trainer(max_epochs=...) takes a whole number or None. Received: '3'
     """
     parameters = inspect.signature(function).parameters
-    called = function.__qualname__.removesuffix(".__init__").split("<locals>.")[-1]
+    called = _called(function)
     replacements = REPLACEMENTS.get(called, {})
 
     @functools.wraps(function)
@@ -179,11 +179,33 @@ def explain_arguments(function: Callable[P, R]) -> Callable[P, R]:
             if similar := get_close_matches(name, parameters, 1):
                 raise ArgumentError(f"{called} has no argument {name!r}. Did you mean {similar[0]!r}?")
         for name, value in [*zip(parameters, args, strict=False), *kwargs.items()]:
-            if takes := wrong_argument(function, name, value):
-                # The user may have named a class that has its arguments from a base.
-                what = type(args[0]).__name__ if function.__name__ == "__init__" else called
-                meaning = meaning_of(f"{called}.{name}")
-                raise ArgumentError(f"{what}({name}=...) takes {takes}{meaning}. Received: {value!r}")
+            # The user may have named a class that has its arguments from a base.
+            check_argument(function, name, value, args[0] if function.__name__ == "__init__" else None)
         return function(*args, **kwargs)
 
     return explained
+
+
+def check_argument(function: Callable[..., Any], name: str, value: Any, created: Any = None) -> None:
+    """Check the type of one argument of a public function.
+
+    Args:
+        function: the function, or the ``__init__`` of a class.
+        name: the argument.
+        value: what was given.
+        created: the object whose ``__init__`` it is.
+
+    Raises:
+        ArgumentError: it is none of what the argument takes, see `wrong_argument`.
+
+    Example:
+        >>> check_argument(kgenre.Trainer.__init__, "max_epochs", 3)
+    """
+    if takes := wrong_argument(function, name, value):
+        called = _called(function)
+        what = called if created is None else type(created).__name__
+        raise ArgumentError(f"{what}({name}=...) takes {takes}{meaning_of(f'{called}.{name}')}. Received: {value!r}")
+
+
+def _called(function: Callable[..., Any]) -> str:
+    return function.__qualname__.removesuffix(".__init__").split("<locals>.")[-1]

@@ -41,8 +41,28 @@ _DEFAULTS: dict[str, Any] = {
     "logger": True,
     "log_every_n_steps": 50,
     "num_sanity_val_steps": 2,
+    "min_epochs": 0,
+    "min_steps": 0,
     "default_root_dir": "runs",  # None is accepted too: Lightning's default
 }
+# The smallest value of flags that are whole numbers, in some cases among others.
+_LEAST = {
+    "max_epochs": -1,
+    "min_epochs": 0,
+    "max_steps": -1,
+    "min_steps": 0,
+    "log_every_n_steps": 0,
+    "val_check_interval": 1,
+    "check_val_every_n_epoch": 1,
+    "num_sanity_val_steps": -1,
+    "accumulate_grad_batches": 1,
+    "reload_dataloaders_every_n_epochs": 0,
+    "steps_per_execution": 1,
+}
+# The numbers that mean no limit or never: the trainer has infinity instead, which no count reaches or divides.
+NEVER = {"max_epochs": -1, "log_every_n_steps": 0}
+# The flags that the trainer keeps under their names, and that may be changed between runs: see `check_flag`.
+CHECKED = (*_LEAST, "precision", "jit_compile")
 
 
 def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
@@ -58,9 +78,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         if getattr(f, name) is None:
             setattr(f, name, default)
     _check(f)
-    f.precision = check_precision(f.precision)
     f.fast_dev_run = int(f.fast_dev_run)
-    f.jit_compile = f.jit_compile if f.jit_compile in (None, "auto") else bool(f.jit_compile)
     check_callbacks("Trainer(callbacks=...)", as_list(f.callbacks))
     f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
     for logger in f.loggers:
@@ -73,7 +91,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         f.limit_train_batches = f.limit_val_batches = f.overfit_batches
     if f.fast_dev_run:
         f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run
-        f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, None, None
+        f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, 0, 0
         f.num_sanity_val_steps, f.val_check_interval, f.check_val_every_n_epoch = 0, 1.0, 1
         f.logger, f.loggers, f.enable_checkpointing = False, [], False
     if f.logger is True:
@@ -82,15 +100,6 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         stage: check_limit(f"limit_{stage}_batches", getattr(f, f"limit_{stage}_batches"))
         for stage in ("train", "val", "test", "predict")
     }
-    f.max_epochs = f.max_epochs if f.max_epochs is not None else (1000 if f.max_steps == -1 else math.inf)
-    f.max_epochs = math.inf if f.max_epochs == -1 else f.max_epochs
-    f.min_epochs, f.min_steps = f.min_epochs or 0, f.min_steps or 0
-    if f.min_epochs > f.max_epochs or (f.max_steps != -1 and f.min_steps > f.max_steps):
-        raise TrainerError(
-            "min_epochs must not be above max_epochs, nor min_steps above max_steps. Received: "
-            f"min_epochs={f.min_epochs}, max_epochs={f.max_epochs}, min_steps={f.min_steps}, max_steps={f.max_steps}"
-        )
-    f.log_every_n_steps = f.log_every_n_steps or math.inf  # 0, never: no step is a multiple of infinity
     f.default_callbacks = _default_callbacks(f)
     if isinstance(f.profiler, str) and f.profiler in PROFILERS:
         f.profiler = PROFILERS[f.profiler]()
@@ -116,25 +125,57 @@ def _apply_barebones(flags: SimpleNamespace) -> None:
     )
 
 
-def _check(f: SimpleNamespace) -> None:
-    _at_least(log_every_n_steps=(f.log_every_n_steps, 0), check_val_every_n_epoch=(f.check_val_every_n_epoch, 1))
-    _at_least(accumulate_grad_batches=(f.accumulate_grad_batches, 1), max_steps=(f.max_steps, -1))
-    _at_least(num_sanity_val_steps=(f.num_sanity_val_steps, -1), max_epochs=(f.max_epochs, -1))
-    _at_least(min_epochs=(f.min_epochs, 0), min_steps=(f.min_steps, 0), fast_dev_run=(f.fast_dev_run, 0))
-    _at_least(reload_dataloaders_every_n_epochs=(f.reload_dataloaders_every_n_epochs, 0))
-    is_count = isinstance(f.val_check_interval, Integral)
-    if is_count or f.val_check_interval <= 0:
-        _at_least(val_check_interval=(f.val_check_interval, 1))
-    else:
-        check_limit("val_check_interval", f.val_check_interval)
-    if f.check_val_every_n_epoch is None and not is_count:
+def check_flag(name: str, value: Any, flags: Any) -> Any:
+    """Check the value of one flag, and return it as the trainer uses it.
+
+    Args:
+        name: one of ``CHECKED``.
+        value: of a type that `Trainer` takes, or infinity, if the flag is in ``NEVER``.
+        flags: the trainer or the arguments that it is created with: the default of ``max_epochs`` depends on another.
+
+    Raises:
+        TrainerError: an invalid value.
+    """
+    value = _DEFAULTS.get(name) if value is None else value
+    if name == "precision":
+        return check_precision(value)
+    if name == "jit_compile":
+        return value if value in (None, "auto") else bool(value)
+    if name == "max_epochs" and value is None:
+        return 1000 if flags.max_steps == -1 else math.inf
+    if value in (None, "auto"):
+        return value
+    if name == "val_check_interval" and value > 0 and not isinstance(value, Integral):
+        return check_limit(name, value)
+    _at_least(name, value, _LEAST[name])
+    return math.inf if value == NEVER.get(name) else value
+
+
+def check_together(flags: Any) -> None:
+    """Check flags that limit each other: those of a trainer, or the arguments that it is created with.
+
+    Raises:
+        TrainerError: they contradict each other.
+    """
+    f = flags
+    if f.min_epochs > f.max_epochs or (f.max_steps != -1 and f.min_steps > f.max_steps):
+        raise TrainerError(
+            "min_epochs must not be above max_epochs, nor min_steps above max_steps. Received: "
+            f"min_epochs={f.min_epochs}, max_epochs={f.max_epochs}, min_steps={f.min_steps}, max_steps={f.max_steps}"
+        )
+    if f.check_val_every_n_epoch is None and not isinstance(f.val_check_interval, Integral):
         raise TrainerError(
             "check_val_every_n_epoch=None counts training batches across epochs, so val_check_interval must be a "
             f"number of batches. Received: val_check_interval={f.val_check_interval}"
         )
-    check_clipping(f.gradient_clip_val, f.gradient_clip_algorithm)
-    if f.steps_per_execution != "auto":
-        _at_least(steps_per_execution=(f.steps_per_execution, 1))
+
+
+def _check(f: SimpleNamespace) -> None:
+    for name in CHECKED:
+        setattr(f, name, check_flag(name, getattr(f, name), f))
+    check_together(f)
+    _at_least("fast_dev_run", f.fast_dev_run, 0)
+    check_clip_val(f.gradient_clip_val)
     check_limit("overfit_batches", f.overfit_batches)
     check_devices(f.devices)
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
@@ -146,17 +187,14 @@ def _check(f: SimpleNamespace) -> None:
         )
 
 
-def check_clipping(gradient_clip_val: Any, gradient_clip_algorithm: Any) -> None:
-    """Check how gradients are to be clipped.
+def check_clip_val(clip: Any) -> None:
+    """Check ``gradient_clip_val``.
 
     Raises:
         TrainerError: an invalid value.
     """
-    clip = gradient_clip_val
     if clip is not None and not (isinstance(clip, Real) and float(clip) > 0):
         raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
-    if gradient_clip_algorithm not in ("norm", "value"):
-        raise TrainerError(f"gradient_clip_algorithm must be 'norm' or 'value'. Received: {gradient_clip_algorithm!r}")
 
 
 def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
@@ -182,7 +220,6 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
     return defaults
 
 
-def _at_least(**arguments: tuple[Any, int]) -> None:
-    for name, (value, least) in arguments.items():
-        if value is not None and value < least:
-            raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
+def _at_least(name: str, value: Any, least: int) -> None:
+    if value < least:
+        raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")

@@ -17,6 +17,7 @@ from kgenre.training.data_module import DataModule
 from kgenre.training.errors import NothingHasRunError, TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.module import Module
 from kgenre.training.new_run_folder import NewRunFolder
@@ -46,7 +47,6 @@ class Run:
     the current epoch.
     """
 
-    callbacks: list[Callback]
     used_callbacks: list[Callback]
     loggers: list[Logger]
     default_root_dir: Path
@@ -219,6 +219,21 @@ class Run:
         return self.schedule.validation_batches
 
     # --- callbacks and loggers -------------------------------------------------------------------------------------
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """All callbacks, the module's and the default ones too; they may be set, added or removed between runs.
+
+        Raises:
+            TrainerError: (when set) one is not a `Callback`.
+        """
+        return self._callbacks
+
+    @callbacks.setter
+    def callbacks(self, callbacks: Callback | list[Callback]) -> None:
+        callbacks = callbacks if isinstance(callbacks, list) else as_list(callbacks)
+        check_callbacks("trainer.callbacks", callbacks)
+        self._callbacks = callbacks
 
     @property
     def checkpoint_callback(self) -> ModelCheckpoint | None:

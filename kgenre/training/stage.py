@@ -76,7 +76,12 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             t.state.stage, t.state.status = "train" if stage == "fit" else stage, "running"
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
             t.step_options = dataclasses.replace(
-                t.step_options, devices=devices, accumulate_grad_batches=t.accumulate_grad_batches
+                t.step_options,
+                devices=devices,
+                accumulate_grad_batches=t.accumulate_grad_batches,
+                loss_scaling=t.precision == "16-mixed",
+                jit_compile=t.jit_compile is True,
+                deterministic=bool(t.deterministic),
             )
             make_run_deterministic(t.deterministic)
             with computing_on(devices):

@@ -15,7 +15,7 @@ from kgenre.callbacks import Callback, GradientAccumulationScheduler
 from kgenre.callbacks.results_table import print_results
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
-from kgenre.lightning_arguments import explain_arguments
+from kgenre.lightning_arguments import check_argument, explain_arguments
 from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
 from kgenre.training.accelerator import log_devices
@@ -26,7 +26,7 @@ from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources
 from kgenre.training.fit_loop import fit_loop
-from kgenre.training.flags import check_clipping, read_flags
+from kgenre.training.flags import CHECKED, NEVER, check_clip_val, check_flag, check_together, read_flags
 from kgenre.training.jit_compile import choose_jit_compile, log_faster_setting
 from kgenre.training.lightning_names import TRAINER_REPLACEMENTS
 from kgenre.training.limits import check_limit
@@ -53,11 +53,23 @@ Limit = int | float | None
 _BETWEEN_RUNS = "The flag of this name; it may be changed between runs."
 
 
+def _flag(name: str) -> Any:
+    """The property for a flag that the trainer keeps under its name, checked as in ``Trainer(...)``."""
+
+    def set_flag(trainer: Trainer, value: Any) -> None:
+        if not (name in NEVER and value == math.inf):
+            check_argument(Trainer.__init__, name, value)
+        vars(trainer)[name] = check_flag(name, value, trainer)
+
+    return property(lambda trainer: vars(trainer)[name], set_flag, doc=_BETWEEN_RUNS)
+
+
 def _limit(stage: str) -> Any:
     """The property ``limit_<stage>_batches``."""
     name = f"limit_{stage}_batches"
 
     def set_limit(trainer: Trainer, limit: Limit) -> None:
+        check_argument(Trainer.__init__, name, limit)
         trainer.limits = trainer.limits | {stage: check_limit(name, limit)}
 
     return property(lambda trainer: trainer.limits[stage], set_limit, doc=_BETWEEN_RUNS)
@@ -67,9 +79,10 @@ def _clipping(name: str) -> Any:
     """The property ``gradient_clip_val`` or ``gradient_clip_algorithm``."""
 
     def set_clipping(trainer: Trainer, value: Any) -> None:
-        options = dataclasses.replace(trainer.step_options, **{name: value})
-        check_clipping(options.gradient_clip_val, options.gradient_clip_algorithm)
-        trainer.step_options = options
+        check_argument(Trainer.__init__, name, value)
+        if name == "gradient_clip_val":
+            check_clip_val(value)
+        trainer.step_options = dataclasses.replace(trainer.step_options, **{name: value})
 
     return property(lambda trainer: getattr(trainer.step_options, name), set_clipping, doc=_BETWEEN_RUNS)
 
@@ -141,6 +154,12 @@ class Trainer(Run):
         >>> trainer.test(module, test_batches)[0]["test/loss"]
     """
 
+    max_epochs, min_epochs, max_steps, min_steps = map(_flag, ("max_epochs", "min_epochs", "max_steps", "min_steps"))
+    log_every_n_steps, num_sanity_val_steps = _flag("log_every_n_steps"), _flag("num_sanity_val_steps")
+    val_check_interval, check_val_every_n_epoch = _flag("val_check_interval"), _flag("check_val_every_n_epoch")
+    accumulate_grad_batches, precision = _flag("accumulate_grad_batches"), _flag("precision")
+    jit_compile, steps_per_execution = _flag("jit_compile"), _flag("steps_per_execution")
+    reload_dataloaders_every_n_epochs = _flag("reload_dataloaders_every_n_epochs")
     limit_train_batches, limit_val_batches = _limit("train"), _limit("val")
     limit_test_batches, limit_predict_batches = _limit("test"), _limit("predict")
     gradient_clip_val, gradient_clip_algorithm = _clipping("gradient_clip_val"), _clipping("gradient_clip_algorithm")
@@ -187,30 +206,15 @@ class Trainer(Run):
     ) -> None:
         flags = read_flags({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         super().__init__()
-        self.max_epochs, self.min_epochs = flags.max_epochs, flags.min_epochs
-        self.max_steps, self.min_steps = flags.max_steps, flags.min_steps
+        for name_of_flag in CHECKED:
+            setattr(self, name_of_flag, getattr(flags, name_of_flag))
         self.limits: dict[str, Limit] = flags.limits
         self.fast_dev_run: int = flags.fast_dev_run
         self.overfit_batches = flags.overfit_batches
-        self.log_every_n_steps = flags.log_every_n_steps
-        self.val_check_interval = flags.val_check_interval
-        self.check_val_every_n_epoch = flags.check_val_every_n_epoch
-        self.num_sanity_val_steps = flags.num_sanity_val_steps
-        self.accumulate_grad_batches = flags.accumulate_grad_batches
-        self.precision = flags.precision
-        self.jit_compile: bool | Literal["auto"] | None = flags.jit_compile
-        self.steps_per_execution: int | Literal["auto"] = flags.steps_per_execution
         self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
         self.deterministic = deterministic
         self.barebones = flags.barebones
-        self.reload_dataloaders_every_n_epochs = flags.reload_dataloaders_every_n_epochs
-        self.step_options = StepOptions(
-            gradient_clip_val,
-            gradient_clip_algorithm,
-            jit_compile=flags.jit_compile is True,
-            loss_scaling=self.precision == "16-mixed",
-            deterministic=bool(deterministic),
-        )
+        self.step_options = StepOptions(gradient_clip_val, gradient_clip_algorithm)  # the others are set in `running`
         self.default_root_dir = Path(os.path.expanduser(flags.default_root_dir))
         self.name = name
         self.loggers = flags.loggers
@@ -259,6 +263,7 @@ class Trainer(Run):
                 training starts from the beginning, with a warning).
         """
         self._refuse_if_running("fit")
+        check_together(self)
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
         self.data = _source_of_batches("fit", "train", model, train_dataloaders, datamodule)

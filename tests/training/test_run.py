@@ -10,7 +10,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
 import kgenre
-from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
 from kgenre.loggers import CSVLogger, InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -99,9 +99,92 @@ def test_flags_can_be_changed_between_runs():
     trainer.test(dataloaders=batches, verbose=False)
     assert trainer.num_evaluation_batches == 3
     assert len(trainer.predict(dataloaders=batches)) == 2
-    for name, wrong in {"limit_val_batches": 1.5, "gradient_clip_val": 0, "gradient_clip_algorithm": "sum"}.items():
-        with pytest.raises(kgenre.TrainerError, match=rf"{name} .*Received: {wrong!r}"):
-            setattr(trainer, name, wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("max_epochs", -2),
+        ("max_epochs", 2.5),
+        ("min_epochs", -1),
+        ("max_steps", None),
+        ("min_steps", "3"),
+        ("limit_val_batches", 1.5),
+        ("log_every_n_steps", -1),
+        ("val_check_interval", 0),
+        ("val_check_interval", 1.5),
+        ("check_val_every_n_epoch", 0),
+        ("num_sanity_val_steps", -2),
+        ("accumulate_grad_batches", 0),
+        ("accumulate_grad_batches", math.inf),
+        ("gradient_clip_val", 0),
+        ("gradient_clip_algorithm", "sum"),
+        ("precision", "64-true"),
+        ("reload_dataloaders_every_n_epochs", -1),
+        ("jit_compile", "yes"),
+        ("steps_per_execution", 0),
+        ("callbacks", [3]),
+    ],
+)
+def test_flags_set_between_runs_are_checked_as_in_the_constructor(name, wrong):
+    trainer = quiet_trainer()
+    before = getattr(trainer, name)
+    with pytest.raises(ValueError, match=r"Received: ") as constructing:
+        quiet_trainer(**{name: wrong})
+    with pytest.raises(type(constructing.value)) as setting:
+        setattr(trainer, name, wrong)
+    assert str(setting.value) == str(constructing.value).replace("Trainer(callbacks=...)", "trainer.callbacks")
+    assert getattr(trainer, name) == before
+
+
+def test_flags_set_between_runs_mean_the_same_as_in_the_constructor():
+    trainer, batches = quiet_trainer(max_steps=3), boring_batches(2)
+    trainer.max_epochs, trainer.log_every_n_steps, trainer.precision = -1, 0, "bf16"
+    assert (trainer.max_epochs, trainer.log_every_n_steps, trainer.precision) == (math.inf, math.inf, "bf16-mixed")
+    trainer.max_epochs, trainer.log_every_n_steps = trainer.max_epochs, trainer.log_every_n_steps
+    trainer.precision, trainer.callbacks = "32-true", ModelSummary()
+    trainer.fit(BoringModule(), batches)
+    assert (trainer.global_step, [type(callback) for callback in trainer.callbacks]) == (3, [ModelSummary])
+    trainer.max_epochs = trainer.log_every_n_steps = trainer.num_sanity_val_steps = trainer.min_steps = None
+    assert (trainer.max_epochs, trainer.log_every_n_steps) == (math.inf, 50)
+    assert (trainer.num_sanity_val_steps, trainer.min_steps) == (2, 0)
+
+
+def test_flags_set_between_runs_are_checked_together():
+    trainer = quiet_trainer()
+    trainer.min_epochs = 2
+    with pytest.raises(kgenre.TrainerError, match=r"^min_epochs must not be above .* min_epochs=2, max_epochs=1"):
+        trainer.fit(BoringModule(), boring_batches(1))
+    trainer.max_epochs, trainer.check_val_every_n_epoch = 2, None
+    with pytest.raises(kgenre.TrainerError, match=r"^check_val_every_n_epoch=None .*val_check_interval=1.0$"):
+        trainer.fit(BoringModule(), boring_batches(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "option"),
+    [
+        ("precision", "16-mixed", "loss_scaling"),
+        ("jit_compile", True, "jit_compile"),
+        ("deterministic", True, "deterministic"),
+    ],
+)
+def test_flags_set_between_runs_reach_the_step(monkeypatch, name, value, option):
+    monkeypatch.setattr("kgenre.engines.determinism.make_deterministic", lambda warn_only: None)  # for all that follows
+    monkeypatch.setenv("KGENRE_GLOBAL_SEED", "0")
+
+    class Configures(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = None
+
+        def configure_model(self):
+            if self.model is None:
+                self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+
+    trainer = quiet_trainer()
+    setattr(trainer, name, value)
+    trainer.fit(Configures(), boring_batches(1))
+    assert getattr(trainer.engine.options, option)
 
 
 def test_scheduled_learning_rate_cannot_be_set():
