@@ -40,7 +40,7 @@ REPLACEMENTS: dict[str, dict[str, str]] = {
         "epochs": "write max_epochs",
     },
     "seed_everything": {
-        "workers": "data sources have seeds of their own, such as ArrayDataset(..., seed=1): leave it out",
+        "workers": "ArrayDataset takes this seed, other data sources have their own: leave it out",
         "verbose": "nothing is printed: leave it out",
     },
     "Trainer.fit": {

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+_GLOBAL_SEED = "KGENRE_GLOBAL_SEED"  # in the environment: processes that read data have it too
+
+
+def global_seed() -> int | None:
+    """The seed of `seed_everything`, or of the run that was resumed since; None: neither has happened."""
+    return int(os.environ[_GLOBAL_SEED]) if _GLOBAL_SEED in os.environ else None
+
+
+def set_global_seed(seed: int) -> None:
+    """Set what `global_seed` returns."""
+    os.environ[_GLOBAL_SEED] = str(seed)
 
 
 def seed_keras(seed: int) -> None:
@@ -46,6 +59,7 @@ def random_state() -> dict[str, Any]:
     version, integers, gauss = random.getstate()
     algorithm, key, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
+        "seed": global_seed(),
         "python": [version, _hex(integers), gauss],
         "numpy": [algorithm, _hex(key), int(position), int(has_gauss), float(cached)],
     }
@@ -64,6 +78,9 @@ def random_state() -> dict[str, Any]:
 
 def set_random_state(state: Mapping[str, Any]) -> None:
     """Restore what `random_state` returned, on this or another machine."""
+    seed = state.get("seed") or 0  # missing in older checkpoints; without a seed the order of data is that of 0
+    if seed != (global_seed() or 0):
+        set_global_seed(seed)
     version, integers, gauss = state["python"]
     random.setstate((version, tuple(map(int, _integers(integers))), gauss))
     algorithm, key, *rest = state["numpy"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from kgenre.engines.random_state import global_seed
+
 
 class ArrayDataset:
     """Cuts arrays into batches; the order of an epoch is a permutation that depends only on (seed, epoch).
@@ -17,7 +19,8 @@ class ArrayDataset:
             frames and series (rows are taken by position), and a Hugging Face dataset ``with_format("numpy")``.
         batch_size: rows per batch.
         shuffle: use a different order in each epoch.
-        seed: the seed of the order.
+        seed: the seed of the order; None: that of `seed_everything`, wherever it is called (a resumed run keeps its
+            own), or 0.
         drop_last: leave out the last batch if it is not full (one shape less to compile).
 
     Raises:
@@ -30,7 +33,7 @@ class ArrayDataset:
     """
 
     def __init__(
-        self, arrays: Any, batch_size: int = 32, shuffle: bool = False, seed: int = 0, drop_last: bool = False
+        self, arrays: Any, batch_size: int = 32, shuffle: bool = False, seed: int | None = None, drop_last: bool = False
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
@@ -57,7 +60,8 @@ class ArrayDataset:
 
     def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterator[Any]:
         """The batches of an epoch from ``start_batch`` on."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows) if self.shuffle else None
+        seed = (global_seed() or 0) if self.seed is None else self.seed
+        order = np.random.default_rng([seed, epoch]).permutation(self.rows) if self.shuffle else None
         for batch in range(start_batch, len(self)):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield _each(itemgetter(rows if order is None else order[rows]), self.arrays)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Literal
 
 from kgenre.training.errors import TrainerError
@@ -20,8 +19,9 @@ def make_run_deterministic(deterministic: bool | Literal["warn"]) -> None:
     if not deterministic:
         return
     from kgenre.engines.determinism import make_deterministic
+    from kgenre.engines.random_state import global_seed
 
-    if "KGENRE_GLOBAL_SEED" not in os.environ:
+    if global_seed() is None:
         message = "deterministic=True needs a seed: call kgenre.seed_everything(0) before the module is created."
         if deterministic != "warn":
             raise TrainerError(message)

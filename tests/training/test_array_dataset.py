@@ -70,6 +70,17 @@ def test_order_depends_only_on_seed_and_epoch():
     assert order(0, 3, start=2) == order(0, 3)[12:]
 
 
+@pytest.mark.parametrize("given", [None, 3])
+def test_without_a_seed_the_order_is_that_of_seed_everything(monkeypatch, given):
+    def order(**seed):
+        return np.concatenate(list(ArrayDataset(np.arange(20), shuffle=True, **seed))).tolist()
+
+    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
+    if given is not None:
+        monkeypatch.setenv("KGENRE_GLOBAL_SEED", str(given))  # what it sets
+    assert order() == order(seed=given or 0) != order(seed=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -579,6 +579,25 @@ def test_plain_iterables_resume_at_the_right_batch():
     assert same_state(straight, second) == []
 
 
+@pytest.mark.parametrize("seed", [None, 5])
+def test_order_of_an_array_dataset_is_that_of_the_run(monkeypatch, tmp_path, seed):
+    """With the run's own seed of `seed_everything`, whatever this process's is."""
+    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
+    (arrays,) = boring_batches(1, rows=32)
+    data = kgenre.ArrayDataset(arrays, batch_size=8, shuffle=True)
+    if seed is not None:
+        kgenre.seed_everything(seed)
+    whole, part, rest = BoringModule(), BoringModule(), BoringModule()
+    quiet_trainer(max_epochs=2).fit(whole, data)
+    trainer = quiet_trainer(max_steps=2)
+    trainer.fit(part, data)
+    path = trainer.save_checkpoint(tmp_path / "in the middle")
+    kgenre.seed_everything(6)
+    quiet_trainer(max_epochs=2).fit(rest, data, ckpt_path=path)
+    for name, weight in weights_of(whole).items():
+        np.testing.assert_array_equal(weights_of(rest)[name], weight)
+
+
 @pytest.mark.parametrize(
     ("step", "seed", "reshuffles", "is_warned"),
     [(6, 1, True, True), (6, 1, False, False), (2, 1, True, False), (2, None, False, True)],
