@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -178,9 +178,7 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         if stage == "fit":
             restore_trainable_when_built(module, checkpoint)
         else:
-            # A training step may need what is not there: this stage builds all that its own step uses.
-            with suppress(Exception), policy_of(t.precision):
-                build_as_saved(module, checkpoint)
+            _build_as_saved(t, checkpoint)
     elif is_replaced:
         message = (
             f"{type(module).__name__}.configure_model created a new network, so the weights of the previous one are "
@@ -270,9 +268,18 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
             scheduler.setup(t, t.module, "fit")
             t.set_up.add(id(scheduler))
     if checkpoint is not None:  # only now: what just a test uses, and had built before the checkpoint, is not trained
-        with suppress(Exception), policy_of(t.precision):
-            build_as_saved(t.module, checkpoint)
+        _build_as_saved(t, checkpoint)
     return batches["train"]
+
+
+def _build_as_saved(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Build what only steps of other stages use. They may need what is not there, and this stage does without them."""
+    try:
+        with policy_of(trainer.precision):
+            build_as_saved(trainer.module, checkpoint)
+    except Exception:
+        name = type(trainer.module).__name__
+        _log.debug("%s cannot be built on the batches of the checkpoint's run.", name, exc_info=True)
 
 
 def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:

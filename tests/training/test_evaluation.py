@@ -386,6 +386,28 @@ def test_checkpoint_of_a_run_without_a_datamodule_has_no_state_for_one(stage):
     assert trainer.global_step == {"fit": 2, "test": 1}[stage]
 
 
+def test_a_training_step_that_cannot_be_built_for_a_test_is_logged(caplog):
+    """Its error may be the reason why weights of the checkpoint are missing in the module."""
+
+    class Teaches(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.layers.Dense(2)])
+
+        def setup(self, stage):
+            self.scale = 2.0 if stage == "fit" else None
+
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) * self.scale
+
+    trainer, batches = quiet_trainer(enable_checkpointing=True), boring_batches(2)
+    trainer.fit(Teaches(), batches)
+    caplog.set_level(logging.DEBUG)
+    quiet_trainer().test(Teaches(), batches, ckpt_path=trainer.run_dir, verbose=False)
+    (record,) = [record for record in caplog.records if "cannot be built on the batches" in record.message]
+    assert (record.levelno, record.exc_info[0]) == (logging.DEBUG, TypeError)
+
+
 @pytest.mark.parametrize("is_fitted", [False, True])
 def test_interrupt_while_the_step_is_built(is_fitted, caplog):
     class Interrupted(BoringModule):
