@@ -402,7 +402,7 @@ def test_a_training_step_that_cannot_be_built_for_a_test_is_logged(caplog):
 
     trainer, batches = quiet_trainer(enable_checkpointing=True), boring_batches(2)
     trainer.fit(Teaches(), batches)
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "kgenre")
     quiet_trainer().test(Teaches(), batches, ckpt_path=trainer.run_dir, verbose=False)
     (record,) = [record for record in caplog.records if "cannot be built on the batches" in record.message]
     assert (record.levelno, record.exc_info[0]) == (logging.DEBUG, TypeError)
