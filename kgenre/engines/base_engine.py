@@ -47,6 +47,9 @@ class BaseEngine:
             self.pull()
             self.start_epoch(stage)
 
+    def forget_evaluations(self) -> None:
+        self.built.forget_evaluations()
+
     def _divide(self) -> None:
         """Find the trainable variables, and use the steps that train these."""
         self._division = self.built.division

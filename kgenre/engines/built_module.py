@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import CodeType
 from typing import Any
 
 import keras
@@ -21,7 +20,6 @@ from kgenre.engines.step_logs import LogEntry, weight_of
 from kgenre.engines.step_part import StepPart
 from kgenre.engines.step_warnings import StepWarnings
 from kgenre.engines.traced_step import StepResult, run_step
-from kgenre.engines.written_code import code_of
 
 STEPS = {
     "train": "training_step",
@@ -29,7 +27,6 @@ STEPS = {
     "test": "test_step",
     "predict": "predict_step",
 }
-_COMPILED = (*STEPS.values(), "configure_gradients")
 
 Division = tuple[bool, ...]  # of the variables and layers, into trainable and others; a new variable makes it longer
 # Engines keep the steps compiled for so many: hooks may alternate between two networks by freezing the other one.
@@ -64,10 +61,6 @@ class BuiltModule:
     flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` when it was built
     warnings: StepWarnings = field(default_factory=StepWarnings)
     said: set[str] = field(default_factory=set)  # what `warn_of_changes` has warned of
-    compiled_code: list[CodeType] = field(init=False)  # the code that the steps were compiled from
-
-    def __post_init__(self) -> None:
-        self.compiled_code = code_of(self.module, _COMPILED)
 
     @property
     def specs(self) -> dict[str, Any]:
@@ -193,15 +186,15 @@ class BuiltModule:
 
     @property
     def is_current(self) -> bool:
-        """Whether the compiled evaluation steps are still valid.
-
-        They are if the module holds all variables that it was built with, and if the code that the steps call and the
-        values that they read are unchanged.
-        """
+        """Whether the module still holds all variables that it was built with."""
         held = set(map(id, named_variables(self.module).values()))
-        changed = [step for step, *_ in self.read.changed(self.module) if step != STEPS["train"]]
-        same_code = self.compiled_code == code_of(self.module, _COMPILED)
-        return held.issuperset(map(id, self.variables.values())) and same_code and not changed
+        return held.issuperset(map(id, self.variables.values()))
+
+    def forget_evaluations(self) -> None:
+        """Forget what the stages other than training log; the shapes of their batches are kept for checkpoints."""
+        for known in (self.entries, self.metrics, self.unlogged):
+            for stage in known.keys() - {"train"}:
+                del known[stage]
 
     def warn_of_changes(self) -> None:
         """Warn once of each change made by hooks that the compiled steps do not see."""

@@ -26,7 +26,7 @@ class Engine(Protocol):
     """
 
     name: str
-    traces: Counter[str]  # how often each stage's step was traced; more than once per shape is a defect (torch: never)
+    traces: Counter[str]  # how often each stage's step was traced: once per shape of batches in a fit or evaluation
     options: StepOptions
     built: BuiltModule
     has_lost_steps: bool  # a failed step destroyed the weights: they are back at the last `sync`
@@ -49,6 +49,9 @@ class Engine(Protocol):
 
     def add_stage(self, stage: str, batch: Any) -> None:
         """Prepare a built module for one more stage; no effect if it is already prepared."""
+
+    def forget_evaluations(self) -> None:
+        """Drop all stages but training, and all compiled steps, so that each is traced anew; the state is kept."""
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
         """Train on one batch: forward, backward and, with ``update``, the optimizers; else only accumulate gradients.

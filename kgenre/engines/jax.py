@@ -46,6 +46,15 @@ class JaxEngine(ArrayState):
 
     def _divide(self) -> None:
         super()._divide()
+        self._use_steps()
+
+    def forget_evaluations(self) -> None:
+        super().forget_evaluations()
+        self._compiled.clear()
+        self._use_steps()
+
+    def _use_steps(self) -> None:
+        """Use the steps compiled for this division of the variables."""
         if self._division not in self._compiled:
             if len(self._compiled) == KEPT_DIVISIONS:
                 self._compiled.clear()

@@ -59,7 +59,7 @@ class Attributes:
         changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
         drawn = after.generators != self.generators
         if after.random != self.random:  # building layers or a data loader's thread may draw too
-            drawn = drawn or any(map(_draws, named_by(module, [step])))
+            drawn = drawn or any(map(_draws, named_by(module, step)))
         if drawn:
             warnings.warn(
                 f"{step} draws random numbers with Python or NumPy, but Python code in a step runs only when the step "
@@ -87,16 +87,12 @@ class ReadValues:
             values = _values(module, names_in(module, step), optimizers)
             self._read |= {(step.__name__, name): value for name, value in values}
 
-    def changed(self, module: Any, optimizers: Sequence[Any] = ()) -> list[tuple[str, str, Any, Any]]:
-        """The values that have changed since a step read them: step, path, old and new value."""
-        now = dict(_values(module, {name.partition(".")[0] for _, name in self._read}, optimizers))
-        pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
-        return [pair for pair in pairs if _differs(pair[2], pair[3])]
-
     def warn_of_changes(self, module: Any, optimizers: Sequence[Any], said: set[str]) -> None:
         """Warn of each value that has changed since a step read it, unless its name is in ``said``; add it there."""
-        for step, name, *values in self.changed(module, optimizers):
-            if name not in said:
+        current = dict(_values(module, {name.partition(".")[0] for _, name in self._read}, optimizers))
+        for (step, name), value in self._read.items():
+            values = value, current.get(name, value)
+            if name not in said and _differs(*values):
                 said.add(name)
                 was, now = (repr(value) if isinstance(value, _PLAIN) else "" for value in values)
                 before = f"was {was}" if was else "had its old value"

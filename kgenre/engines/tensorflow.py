@@ -64,6 +64,13 @@ class TensorFlowEngine(BaseEngine):
                 total.assign(tf.zeros_like(total))
         self.jit_compile(self._jit_compile)
 
+    def forget_evaluations(self) -> None:
+        super().forget_evaluations()
+        self._compiled.clear()
+        self.jit_compile(self._jit_compile)
+        for stage in self._sums.keys() - {"train"}:  # the new step may log other values
+            del self._sums[stage], self._batch_idx[stage]
+
     def jit_compile(self, wanted: bool) -> None:
         self._jit_compile = wanted
         way = wanted, self._division

@@ -1,4 +1,4 @@
-"""Finds the code that a module's steps run, as it may change in a notebook after the steps were compiled."""
+"""Finds what the code of a module's steps refers to: attributes, functions, modules and objects."""
 
 from __future__ import annotations
 
@@ -13,28 +13,13 @@ from typing import Any
 from kgenre.users_code import is_users
 
 
-def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
-    """The code of some of the module's methods and of what they refer to: other methods, user functions and objects.
+def named_by(module: Any, step: str) -> Iterator[Any]:
+    """What a method of the module refers to, directly and indirectly: functions, modules and other values.
 
-    It changes through ``%autoreload``, a cell that redefines a function, or an assignment to a class or an object.
     Lists and dicts are not searched.
-
-    Example:
-        >>> class Net:
-        ...     def error(self): return 1
-        ...     def validation_step(self): return self.error()
-        >>> before = code_of(Net(), ["validation_step"])
-        >>> Net.error = lambda self: 2  # which the step calls
-        >>> code_of(Net(), ["validation_step"]) == before
-        False
     """
-    return [value.__code__ for value in named_by(module, steps) if isinstance(value, FunctionType)]
-
-
-def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
-    """What some of the module's methods refer to, directly and indirectly: functions, modules and other values."""
     seen: set[int] = set()
-    waiting = list(_members(module, steps))
+    waiting = list(_members(module, [step]))
     while waiting:
         value = waiting.pop()
         if isinstance(value, MethodType):
@@ -57,15 +42,20 @@ def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
 
 
 def names_in(module: Any, step: Any) -> set[str]:
-    """The names in the code of a step and of the module's user-written methods that it calls."""
+    """The names in the code of a step and of the user-written methods and functions that it calls."""
     names: set[str] = set()
+    seen: set[int] = set()
     waiting = [step]
     while waiting:
         function = inspect.unwrap(waiting.pop())
-        new = set(_names(function.__code__)) - names if hasattr(function, "__code__") else set()
+        if id(function) in seen or not hasattr(function, "__code__"):
+            continue
+        seen.add(id(function))
+        new = set(_names(function.__code__)) - names
         names |= new
         methods = (value.fget if isinstance(value, property) else value for value in _members(module, new))
-        waiting += [m for m in methods if isinstance(m, FunctionType) and is_users(m.__code__.co_filename)]
+        called = (value for value in (*methods, *_named(function)) if isinstance(value, FunctionType))
+        waiting += [value for value in called if is_users(value.__code__.co_filename)]
     return names
 
 

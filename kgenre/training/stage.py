@@ -283,16 +283,20 @@ def _build_as_saved(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 
 def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:
-    """Add the evaluation's steps to the engine that the module was fitted in, or build a new engine."""
+    """Build the evaluation's steps, anew each time: what they call and read may have changed since the last one.
+
+    In the module's engine, which has the optimizer's state after a fit, unless variables of the module were replaced.
+    """
     t = trainer
     _check_last_batches(t, sources)
     batches = first_batches(sources)
-    if t._engine is not None and not t._engine.built.is_current:  # the module's variables, code or attributes changed
+    if t._engine is not None and not t._engine.built.is_current:
         t._engine = None
     with policy_of(t.precision):
         if t._engine is None:
             t._engine = _built_engine(t, {}, batches)
         else:
+            t._engine.forget_evaluations()
             for stage, batch in batches.items():
                 t._engine.add_stage(stage, batch)
 

@@ -574,6 +574,26 @@ def test_attribute_changed_without_effect_warns_once(step):
     assert said[0].startswith("self.share is 0.2 now, but training_step was compiled when it was 0.1")
 
 
+def share_of(module):
+    return module.share
+
+
+@compiled
+@pytest.mark.one_backend("jax")
+def test_attribute_that_a_function_reads_changed_without_effect_warns():
+    class Anneals(BoringModule):
+        share = 0.0
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * share_of(self)
+
+        def on_train_epoch_start(self):
+            self.share = 1.0 + self.current_epoch
+
+    with pytest.warns(UserWarning, match=r"self\.share is 2\.0 now, but training_step was compiled when it was 1\.0"):
+        fit(Anneals(), max_epochs=2)
+
+
 @compiled
 @pytest.mark.one_backend("jax")
 @pytest.mark.parametrize("values", [(1.0, np.ones(2)), (np.ones(2), 1.0), (np.ones(2), "all"), (1.0, None)])

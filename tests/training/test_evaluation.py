@@ -54,31 +54,24 @@ def test_verbose_prints_a_table(capsys):
 
 def test_engine_of_the_fit_is_reused():
     module, batches = BoringModule(), boring_batches(3)
-    trainer = quiet_trainer()
+    module.configure_optimizers = lambda: keras.optimizers.Adam()
+    trainer = quiet_trainer(max_steps=2, accumulate_grad_batches=2)
     trainer.fit(module, batches, batches)
     engine = trainer.engine
+    before = trainer.dump_checkpoint().copy()
     assert trainer.test(dataloaders=batches, verbose=False)[0]["test/loss"] == pytest.approx(
         mean_error(module, batches), rel=1e-5
     )
     assert trainer.validate(dataloaders=batches, verbose=False)[0].keys() == {"val/loss"}
     assert trainer.engine is engine
-    assert all(engine.traces[stage] == traces(1) for stage in ("train", "validation", "test"))
-
-
-def test_what_only_training_reads_may_change_after_the_fit():
-    class Weighted(BoringModule):
-        def __init__(self):
-            super().__init__()
-            self.weight = 2.0
-
-        def training_step(self, batch, batch_idx):
-            return self.weight * super().training_step(batch, batch_idx)
-
-    module, batches, trainer = Weighted(), boring_batches(1), quiet_trainer()
-    trainer.fit(module, batches)
-    engine, module.weight = trainer.engine, 3.0
-    trainer.validate(dataloaders=batches, verbose=False)
-    assert trainer.engine is engine, "which has the optimizer's state, for a checkpoint"
+    after = trainer.dump_checkpoint()
+    for kind in ("weights", "optimizer", "epoch"):
+        kept, found = getattr(before, kind), getattr(after, kind)
+        assert kept.keys() == found.keys()
+        for name in kept:
+            np.testing.assert_array_equal(kept[name], found[name])
+    # Training with and without an update; the fit's validation, and that of `validate`.
+    assert [engine.traces[stage] for stage in ("train", "validation", "test")] == [traces(n) for n in (2, 2, 1)]
 
 
 def test_another_module_than_that_of_the_fit():
@@ -181,87 +174,99 @@ def test_network_replaced_after_the_fit():
         np.testing.assert_array_equal(array, kept)
 
 
-def test_rewritten_step_is_recompiled():
-    """As in a notebook: ``%autoreload`` replaces a function's code, an assignment the method itself."""
-
-    class Rewritten(BoringModule):
-        def test_step(self, batch, batch_idx):
-            self.log("test/loss", self.wrong(batch))
-
-        def wrong(self, batch):
-            return self.error(batch) * 0.0 + 1.0
-
-    def test_step(self, batch, batch_idx):
-        self.log("test/loss", self.error(batch) * 0.0 + 3.0)
-
-    class HasAnything:
-        def __getattr__(self, name):
-            return HasAnything()
-
-    def tested():
-        return trainer.test(module, batches, verbose=False)[0]["test/loss"]
-
-    module, batches, trainer = Rewritten(), boring_batches(2), quiet_trainer()
-    module.service = HasAnything()
-    trainer.fit(module, batches)
-    assert tested() == 1.0
-    Rewritten.wrong.__code__ = (lambda self, batch: self.error(batch) * 0.0 + 2.0).__code__
-    assert tested() == 2.0
-    module.test_step = test_step.__get__(module)
-    assert tested() == 3.0
-    engine = trainer.engine
-    assert tested() == 3.0
-    assert trainer.engine is engine
-
-
-def scaled(error):
-    return error * 1.0
-
-
+FACTOR = 1.0
+FACTORS = {"a": 1.0}
 step_helpers = ModuleType("step_helpers")  # stands for a module that the user wrote
-step_helpers.scaled = lambda error: error * 1.0
+step_helpers.factor = lambda: 1.0
+
+
+def factor(value=1.0):
+    return value
+
+
+def factor_of(module):
+    return module.factor
 
 
 class Criterion:
-    def scaled(self, error):
-        return error * 1.0
+    def factor(self):
+        return 1.0
 
 
-class Judged(BoringModule):
-    """Its step uses a global function, a function of another module, a method of an object and a number."""
+class Multiplies(BoringModule):
+    """Its test step logs the product of numbers that it reads in many ways; each is 1 at first."""
 
     def __init__(self):
         super().__init__()
-        self.criterion, self.factor = Criterion(), 1.0
+        self.factor, self.table, self.criterion = 1.0, np.ones(200), Criterion()
 
     def test_step(self, batch, batch_idx):
-        self.log("test/loss", self.judged(scaled, self.error(batch) * 0.0 + 1.0) * self.factor)
+        product = FACTOR * FACTORS["a"] * factor() * factor_of(self) * float(self.table[0])
+        product = product * step_helpers.factor() * self.criterion.factor() * self.method()
+        self.log("test/product", self.error(batch) * 0.0 + product * self.trainer.datamodule.factor)
 
-    def judged(self, scaled, error):
-        return self.criterion.scaled(scaled(error)) * step_helpers.scaled(1.0)
+    def method(self):
+        return 1.0
 
 
-@pytest.mark.parametrize("what", ["function", "in a module", "method of an object", "number"])
-def test_changes_in_what_a_step_uses_take_effect(monkeypatch, what):
-    def tested():
-        return trainer.test(module, batches, verbose=False)[0]["test/loss"]
+class Data(kgenre.DataModule):
+    def __init__(self, factor):
+        self.factor = factor
 
-    def tripled(*arguments):
-        return arguments[-1] * 3.0
+    def test_dataloader(self):
+        return boring_batches(1)
 
-    module, batches, trainer = Judged(), boring_batches(2), quiet_trainer()
-    trainer.fit(module, batches)
-    assert tested() == 1.0
+
+def triple(*_):
+    return 3.0
+
+
+class Triples(Multiplies):
+    def test_step(self, batch, batch_idx):
+        self.log("test/product", self.error(batch) * 0.0 + 3.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    {
+        "an attribute": lambda patch, module: setattr(module, "factor", 3.0),
+        "an item of a long array": lambda patch, module: module.table.fill(3.0),
+        "a global": lambda patch, module: patch.setattr(sys.modules[__name__], "FACTOR", 3.0),
+        "an item of a global dict": lambda patch, module: patch.setitem(FACTORS, "a", 3.0),
+        "a global function": lambda patch, module: patch.setattr(sys.modules[__name__], "factor", triple),
+        "a default argument": lambda patch, module: patch.setattr(factor, "__defaults__", (3.0,)),
+        "a function of a module": lambda patch, module: patch.setattr(step_helpers, "factor", triple),
+        "a method of an object": lambda patch, module: patch.setattr(Criterion, "factor", triple),
+        "a method's code": lambda patch, module: patch.setattr(Multiplies.method, "__code__", triple.__code__),
+        "the step": lambda patch, module: setattr(module, "test_step", Triples.test_step.__get__(module)),
+        "the datamodule": lambda patch, module: Data(3.0),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_a_step_reads_may_change_between_evaluations(change, monkeypatch):
+    def tested(data):
+        return trainer.test(module, datamodule=data, verbose=False)[0]["test/product"]
+
+    module, data, trainer = Multiplies(), Data(1.0), quiet_trainer()
+    trainer.fit(module, boring_batches(1))
     engine = trainer.engine
-    assert (tested(), trainer.engine is engine) == (1.0, True)
-    owner, name = {
-        "function": (sys.modules[__name__], "scaled"),
-        "in a module": (step_helpers, "scaled"),
-        "method of an object": (Criterion, "scaled"),
-        "number": (module, "factor"),
-    }[what]
-    monkeypatch.setattr(owner, name, 3.0 if what == "number" else tripled)
-    assert tested() == 3.0
+    assert tested(data) == 1.0
+    assert tested(change[1](monkeypatch, module) or data) == 3.0
+    assert trainer.engine is engine, "which has the optimizer's state, for a checkpoint"
+
+
+def test_what_a_step_logs_may_change_between_evaluations():
+    class Grows(BoringModule):
+        names = ("a",)
+
+        def validation_step(self, batch, batch_idx):
+            for name in self.names:
+                self.log(name, self.error(batch), add_dataloader_idx=False)
+
+    module, batches, trainer = Grows(), boring_batches(2), quiet_trainer()
+    for names in (("a",), ("a", "b"), ("b",)):
+        module.names = names
+        assert tuple(trainer.validate(module, batches, verbose=False)[0]) == names
 
 
 def test_evaluation_does_not_change_weights():
