@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Mapping
@@ -10,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-_GLOBAL_SEED = "KGENRE_GLOBAL_SEED"  # in the environment: processes that read data have it too
+_global_seed: int | None = None
 
 
 def global_seed() -> int | None:
     """The seed of `seed_everything`, or of the run that was resumed since; None: neither has happened."""
-    return int(os.environ[_GLOBAL_SEED]) if _GLOBAL_SEED in os.environ else None
+    return _global_seed
 
 
 def set_global_seed(seed: int) -> None:
     """Set what `global_seed` returns."""
-    os.environ[_GLOBAL_SEED] = str(seed)
+    global _global_seed
+    _global_seed = seed
 
 
 def seed_keras(seed: int) -> None:
@@ -49,6 +49,13 @@ def seed_keras(seed: int) -> None:
         import torch
 
         torch.manual_seed(seed)
+
+
+def is_seeded() -> bool:
+    """Whether `seed_everything` was called, or in this thread `keras.utils.set_random_seed`."""
+    from keras.src.utils.rng_utils import get_random_seed
+
+    return _global_seed is not None or get_random_seed() is not None
 
 
 def random_state() -> dict[str, Any]:

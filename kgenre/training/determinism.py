@@ -14,14 +14,14 @@ def make_run_deterministic(deterministic: bool | Literal["warn"]) -> None:
     """Require a seed, and set the backend's switches for determinism.
 
     Raises:
-        TrainerError: `seed_everything` was not called ("warn": only a warning).
+        TrainerError: nothing has seeded Keras in this process ("warn": only a warning).
     """
     if not deterministic:
         return
     from kgenre.engines.determinism import make_deterministic
-    from kgenre.engines.random_state import global_seed
+    from kgenre.engines.random_state import is_seeded
 
-    if global_seed() is None:
+    if not is_seeded():
         message = "deterministic=True needs a seed: call kgenre.seed_everything(0) before the module is created."
         if deterministic != "warn":
             raise TrainerError(message)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kgenre import ArrayDataset
+from kgenre.engines import random_state
 
 pytestmark = pytest.mark.backend_free
 
@@ -75,9 +76,7 @@ def test_without_a_seed_the_order_is_that_of_seed_everything(monkeypatch, given)
     def order(**seed):
         return np.concatenate(list(ArrayDataset(np.arange(20), shuffle=True, **seed))).tolist()
 
-    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
-    if given is not None:
-        monkeypatch.setenv("KGENRE_GLOBAL_SEED", str(given))  # what it sets
+    monkeypatch.setattr(random_state, "_global_seed", given)  # by `seed_everything`
     assert order() == order(seed=given or 0) != order(seed=1)
 
 

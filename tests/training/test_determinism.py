@@ -1,7 +1,9 @@
 """``Trainer(deterministic=...)``: two runs are equal bit for bit."""
 
 import json
+import threading
 
+import keras
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 
@@ -42,12 +44,16 @@ def test_two_runs_are_equal_bit_for_bit(run_python):
 
 
 def test_missing_seed_raises_or_warns(monkeypatch, caplog):
-    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
+    monkeypatch.setenv("KGENRE_GLOBAL_SEED", "3")  # of a parent process: it seeds nothing here
+    monkeypatch.setattr("kgenre.engines.random_state._global_seed", None)
+    monkeypatch.setattr("keras.src.backend.common.global_state.GLOBAL_STATE_TRACKER", threading.local())
     monkeypatch.setattr("kgenre.engines.determinism.make_deterministic", lambda warn_only: None)
     with pytest.raises(TrainerError, match=r"deterministic=True needs a seed: call kgenre.seed_everything\(0\)"):
         quiet_trainer(deterministic=True).fit(BoringModule(), boring_batches(1))
     quiet_trainer(deterministic="warn").fit(BoringModule(), boring_batches(1))
     assert "deterministic='warn' needs a seed" in caplog.text
+    keras.utils.set_random_seed(3)
+    quiet_trainer(deterministic=True).fit(BoringModule(), boring_batches(1))
 
 
 def test_other_values_are_rejected():

@@ -20,6 +20,7 @@ from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_
 import kgenre
 from kgenre.callbacks import EarlyStopping, LearningRateScheduler, ModelCheckpoint, WeightAveraging
 from kgenre.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
+from kgenre.engines import random_state
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.training.run_lock import RunLock
 
@@ -582,7 +583,7 @@ def test_plain_iterables_resume_at_the_right_batch():
 @pytest.mark.parametrize("seed", [None, 5])
 def test_order_of_an_array_dataset_is_that_of_the_run(monkeypatch, tmp_path, seed):
     """With the run's own seed of `seed_everything`, whatever this process's is."""
-    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
+    monkeypatch.setattr(random_state, "_global_seed", None)
     (arrays,) = boring_batches(1, rows=32)
     data = kgenre.ArrayDataset(arrays, batch_size=8, shuffle=True)
     if seed is not None:

@@ -170,7 +170,7 @@ def test_flags_set_between_runs_are_checked_together():
 )
 def test_flags_set_between_runs_reach_the_step(monkeypatch, name, value, option):
     monkeypatch.setattr("kgenre.engines.determinism.make_deterministic", lambda warn_only: None)  # for all that follows
-    monkeypatch.setenv("KGENRE_GLOBAL_SEED", "0")
+    monkeypatch.setattr("kgenre.engines.random_state.is_seeded", lambda: True)
 
     class Configures(BoringModule):
         def __init__(self):
