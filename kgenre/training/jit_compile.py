@@ -20,7 +20,7 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
     """Return whether this fit's steps are compiled with XLA, by the Trainer's flag; with "auto", set the engine too.
 
     "auto" uses the first of these: a resumed run's earlier choice, this machine's table of step times, a measurement
-    on the run's own state, which is restored afterwards.
+    on the run's own state, which is restored afterwards. A deterministic run does not use XLA then.
 
     Args:
         trainer: a trainer about to fit, its engine built and restored.
@@ -31,6 +31,12 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
         _log.warning("jit_compile=%s is ignored: %s.", t.jit_compile, reason)
     if t.jit_compile != "auto" or t.engine.name != "tensorflow" or t.is_trial:
         return t.jit_compile is True
+    if t.deterministic:
+        _log.warning(
+            "jit_compile=auto is ignored: what it measures may differ when the run is repeated, and deterministic=True "
+            "rules that out. Set jit_compile=True or False."
+        )
+        return False
     chosen = t.chosen_jit_compile if t.resumed else None
     if chosen is None:
         ways = [way(t.precision, jit_compile) for jit_compile in (False, True)]

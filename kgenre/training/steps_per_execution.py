@@ -34,11 +34,15 @@ MAX_WAIT_SECONDS = 0.1  # for the others of a call, by which Ctrl-C is delayed t
 def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
     """Return the steps per call of this fit, by the Trainer's flag; 1 if several would not be faster, or not correct.
 
+    A deterministic run does not let a measurement choose its program, whose rounding on a GPU may differ.
+
     Args:
         trainer: a trainer about to fit, its engine built and restored.
         batch: a training batch.
     """
     t, wanted = trainer, trainer.steps_per_execution
+    if wanted == "auto" and t.deterministic:
+        return 1
     resumes = t.resumed and t.chosen_steps_per_execution
     if wanted == 1 or (wanted == "auto" and not resumes and not _may_pay(t, batch)):
         return 1
@@ -123,7 +127,7 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
 
     A group ends where values are logged, validation is due, the optimizer starts or stops updating (accumulation), a
     callback needs control, the batches' structure, shapes or dtypes change, reading takes longer than
-    `MAX_WAIT_SECONDS`, or training ends.
+    `MAX_WAIT_SECONDS` (except in a deterministic run), or training ends.
     """
     if trainer.chosen_steps_per_execution == 1:
         for batch, is_last in batches:
@@ -141,7 +145,7 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
         group, is_last, held = [first[0]], first[1], None
         form, begun = form_of(group[0]), time.perf_counter()
         while not is_last and len(group) < trainer.chosen_steps_per_execution and not _is_due(trainer, len(group)):
-            if time.perf_counter() - begun >= MAX_WAIT_SECONDS:
+            if not trainer.deterministic and time.perf_counter() - begun >= MAX_WAIT_SECONDS:
                 break
             try:
                 following = next(source, None)

@@ -11,6 +11,7 @@ import keras
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
+import kgenre
 from kgenre.training import jit_compile
 from kgenre.tuning import Tuner
 from kgenre.tuning.step_times import known_step_times, model_key, remember_step_times, way
@@ -61,6 +62,16 @@ def test_measuring_does_not_change_results(monkeypatch, caplog, with_xla):
     same_weights(expected, module)
     assert f"XLA is {'used' if with_xla else 'not used'} (" in caplog.text
     assert json.loads((auto.run_dir / "environment.json").read_text())["jit_compile"] is with_xla
+
+
+@tensorflow_only
+def test_a_deterministic_run_measures_no_time(monkeypatch, caplog):
+    monkeypatch.setattr("kgenre.engines.determinism.make_deterministic", lambda warn_only: None)
+    kgenre.seed_everything(0)
+    monkeypatch.setattr(jit_compile, "CLEARLY_FASTER", 1e9)
+    trainer, _ = fitted(jit_compile="auto", deterministic=True)
+    assert (is_xla(trainer), trainer.chosen_jit_compile) == (False, False)
+    assert "jit_compile=auto is ignored: what it measures may differ when the run is repeated" in caplog.text
 
 
 @tensorflow_only

@@ -205,6 +205,19 @@ def test_slow_batches_do_not_wait_for_others(monkeypatch):
 
 
 @compiled
+def test_a_deterministic_run_measures_no_time(monkeypatch):
+    """On a GPU, a call of several steps may round differently."""
+    monkeypatch.setattr("kgenre.engines.determinism.make_deterministic", lambda warn_only: None)
+    kgenre.seed_everything(0)
+    monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
+    monkeypatch.setattr(steps_per_execution, "_measure", lambda *_: 4)
+    assert fitted(MLP, boring_batches(4), deterministic=True)[0].chosen_steps_per_execution == 1
+    monkeypatch.setattr(steps_per_execution, "MAX_WAIT_SECONDS", 0.0)
+    _, calls, _ = fitted(MLP, boring_batches(4), deterministic=True, steps_per_execution=4)
+    assert calls == [4, 4]
+
+
+@compiled
 def test_tf_data_is_read_in_groups_once_known_to_be_fast(monkeypatch):
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=24)[0]).batch(4)
