@@ -33,8 +33,9 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
         return t.jit_compile is True
     if t.deterministic:
         _log.warning(
-            "jit_compile=auto is ignored: what it measures may differ when the run is repeated, and deterministic=True "
-            "rules that out. Set jit_compile=True or False."
+            "jit_compile=auto is ignored: what it measures may differ when the run is repeated, which deterministic=%s "
+            "rules out. Set jit_compile=True or False.",
+            t.deterministic,
         )
         return False
     chosen = t.chosen_jit_compile if t.resumed else None

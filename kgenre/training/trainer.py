@@ -120,7 +120,7 @@ class Trainer(Run):
             JAX a CPU can act as any number of devices, which share its cores.
         strategy: "single" device; "data_parallel": several devices split each batch, under JAX only (batches must be
             divisible by their number); "auto": as ``devices`` requires.
-        deterministic: repeat and resume bit for bit on the same machine, also on a GPU; needs `seed_everything`. An
+        deterministic: repeat and resume bit for bit on the same machine (tested on CPUs); needs `seed_everything`. An
             operation without a deterministic version raises an error ("warn": torch only warns); some operations are
             slower, and "auto" chooses nothing by measurement: single steps, no XLA under TensorFlow.
         callbacks: one or several; ``trainer.callbacks`` may be changed between runs.

@@ -12,13 +12,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kgenre.engines import Engine
 from kgenre.engines.cache_folder import cache_folder, staging_folder
 from kgenre.engines.devices import computing_devices
+from kgenre.engines.named_variables import all_layers
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.engines.step_error import XlaError
+
+if TYPE_CHECKING:
+    import keras
 
 ROUNDS, TIME_BUDGET = 6, 5.0  # TIME_BUDGET: seconds
 
@@ -101,15 +105,40 @@ def way(precision: str, jit_compile: bool = False, devices: int = 1) -> str:
 
 
 def model_key(engine: Engine) -> str:
-    """Hash what a step's time depends on: the variables' shapes, the rows of a batch, the kind of device, the CPUs."""
+    """Hash what a step's time depends on: variables, layers, the training batch, the kind of device, the CPUs.
+
+    The same on every backend and in every precision.
+    """
     import keras
 
     built = engine.built
     variables = sorted([name, *map(int, variable.shape)] for name, variable in built.variables.items())
-    # Rows only: overviews may have any length.
-    rows = [list(leaf.shape[:1]) for leaf in keras.tree.flatten(built.first_batches["train"])]
+    layers = list(map(_layer, all_layers(built.module)))
+    batch = list(map(_array, keras.tree.flatten(built.first_batches["train"])))
     kind = computing_devices(engine.options.devices)[0].partition(":")[0]
-    return hashlib.sha256(json.dumps([variables, rows, kind, os.cpu_count()]).encode()).hexdigest()[:16]
+    model = json.dumps([variables, layers, batch, kind, os.cpu_count()], default=lambda value: type(value).__name__)
+    return hashlib.sha256(model.encode()).hexdigest()[:16]
+
+
+def _layer(layer: keras.Layer) -> list[Any]:
+    """Type and options of a layer (strides, dilation, activation); of one that holds layers, the type."""
+    config: dict[str, Any] = {}
+    if not layer._layers:
+        with suppress(Exception):  # a user's layer without `get_config`
+            config = layer.get_config()
+    plain = (bool, int, float, str, list, tuple)
+    options = {name: value for name, value in config.items() if name not in _OTHERS and isinstance(value, plain)}
+    return [type(layer).__name__, options]
+
+
+# Names are counted in the process, the dtype is the precision's, and Keras takes an input's shape from the first batch.
+_OTHERS = ("name", "seed", "dtype", "batch_shape")
+
+
+def _array(spec: keras.KerasTensor) -> list[Any]:
+    """Dtype and shape of an array of the batch; of token ids without the length, which differs from batch to batch."""
+    is_ids = "int" in spec.dtype and len(spec.shape) == 2
+    return [spec.dtype, *(spec.shape[:1] if is_ids else spec.shape)]
 
 
 def known_step_times(model: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
@@ -129,6 +130,42 @@ def test_clearly_faster_setting_is_logged(caplog):
     remember_step_times(model_key(trainer.engine), {"elsewhere 1.0, bf16-mixed": 0.09})
     fitted()
     assert "Measured on this machine" not in caplog.text
+
+
+class Convolves(BoringModule):
+    def __init__(self, **options):
+        super().__init__()
+        layers = keras.layers
+        self.model = keras.Sequential([layers.Conv2D(2, 3, **options), layers.GlobalMaxPooling2D(), layers.Dense(2)])
+
+
+def test_step_times_are_those_of_the_model_and_its_batches():
+    def key(module, side=8, dtype="float32", rows=4):
+        batch = {"x": np.zeros((rows, side, side, 1), dtype), "y": np.zeros((rows, 2), "float32")}
+        trainer = quiet_trainer()
+        trainer.fit(module, [batch])
+        return model_key(trainer.engine)
+
+    same = key(Convolves())
+    assert key(Convolves()) == same
+    of_other_batches = [key(Convolves(), **other) for other in ({"side": 16}, {"rows": 5}, {"dtype": "uint8"})]
+    others = [key(Convolves(strides=2)), *of_other_batches]
+    assert len({same, *others}) == 1 + len(others)
+
+
+def test_step_times_of_texts_of_any_length():
+    class Embeds(BoringModule):
+        def __init__(self):
+            super().__init__()
+            layers = keras.layers
+            self.model = keras.Sequential([layers.Embedding(5, 3), layers.GlobalMaxPooling1D(), layers.Dense(2)])
+
+    def key(length):
+        trainer = quiet_trainer()
+        trainer.fit(Embeds(), [{"x": np.zeros((4, length), "int32"), "y": np.zeros((4, 2), "float32")}])
+        return model_key(trainer.engine)
+
+    assert key(3) == key(4)
 
 
 def test_backend_from_a_package_of_another_name(monkeypatch):
