@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from kgenre.engines import Engine
 from kgenre.engines.cache_folder import cache_folder, staging_folder
 from kgenre.engines.devices import computing_devices
-from kgenre.engines.named_variables import all_layers
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.engines.step_error import XlaError
 
@@ -110,6 +109,8 @@ def model_key(engine: Engine) -> str:
     The same on every backend and in every precision.
     """
     import keras
+
+    from kgenre.engines.named_variables import all_layers
 
     built = engine.built
     variables = sorted([name, *map(int, variable.shape)] for name, variable in built.variables.items())
