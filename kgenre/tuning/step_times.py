@@ -122,18 +122,19 @@ def model_key(engine: Engine) -> str:
 
 
 def _layer(layer: keras.Layer) -> list[Any]:
-    """Type and options of a layer (strides, dilation, activation); of one that holds layers, the type."""
-    config: dict[str, Any] = {}
-    if not layer._layers:
-        with suppress(Exception):  # a user's layer without `get_config`
-            config = layer.get_config()
+    """The type of a layer and its options: strides, dilation, activation."""
+    import keras
+
+    # Not from `get_config`, which imports TensorFlow under any backend. Models add nothing to their layers.
+    held = {} if isinstance(layer, keras.Model) else vars(layer)
+    options = {name: getattr(value, "__name__", value) for name, value in held.items() if name[0] != "_"}
     plain = (bool, int, float, str, list, tuple)
-    options = {name: value for name, value in config.items() if name not in _OTHERS and isinstance(value, plain)}
-    return [type(layer).__name__, options]
+    kept = {name: value for name, value in options.items() if name not in _OTHERS and isinstance(value, plain)}
+    return [type(layer).__name__, kept]
 
 
-# Names are counted in the process, the dtype is the precision's, and Keras takes an input's shape from the first batch.
-_OTHERS = ("name", "seed", "dtype", "batch_shape")
+# Counted in the process, random, of the backend, and of the first batch.
+_OTHERS = ("name", "seed", "supports_jit", "batch_shape")
 
 
 def _array(spec: keras.KerasTensor) -> list[Any]:
