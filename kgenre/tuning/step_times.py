@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from kgenre.engines import Engine
@@ -127,10 +128,13 @@ def _layer(layer: keras.Layer) -> list[Any]:
 
     # Not from `get_config`, which imports TensorFlow under any backend. Models add nothing to their layers.
     held = {} if isinstance(layer, keras.Model) else vars(layer)
-    options = {name: getattr(value, "__name__", value) for name, value in held.items() if name[0] != "_"}
+    options = {name: value for name, value in held.items() if name[0] != "_" and name not in _OTHERS}
     plain = (bool, int, float, str, list, tuple)
-    kept = {name: value for name, value in options.items() if name not in _OTHERS and isinstance(value, plain)}
-    return [type(layer).__name__, kept]
+    return [
+        type(layer).__name__,
+        {name: value for name, value in options.items() if isinstance(value, plain)},
+        {name: value.__name__ for name, value in options.items() if isinstance(value, FunctionType)},
+    ]
 
 
 # Counted in the process, random, of the backend, and of the first batch.

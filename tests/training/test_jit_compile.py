@@ -15,7 +15,7 @@ from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 import kgenre
 from kgenre.training import jit_compile
 from kgenre.tuning import Tuner
-from kgenre.tuning.step_times import known_step_times, model_key, remember_step_times, way
+from kgenre.tuning.step_times import _layer, known_step_times, model_key, remember_step_times, way
 
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 IS_TORCH = keras.backend.backend() == "torch"
@@ -151,6 +151,14 @@ def test_step_times_are_those_of_the_model_and_its_batches():
     of_other_batches = [key(Convolves(), **other) for other in ({"side": 16}, {"rows": 5}, {"dtype": "uint8"})]
     others = [key(Convolves(strides=2)), *of_other_batches]
     assert len({same, *others}) == 1 + len(others)
+
+
+def test_step_times_of_all_backends_are_of_one_model():
+    """A key that differed would hide that another backend was measured to be faster."""
+    known = [_layer(layer) for layer in (keras.layers.Rescaling(2.0), keras.layers.LSTM(2), keras.layers.Dense(2))]
+    assert keras.backend.backend() not in str(known)
+    assert "supports_jit" not in str(known), "which is False for an LSTM under TensorFlow"
+    assert known[2][2]["activation"] == "linear"
 
 
 def test_step_times_of_texts_of_any_length():
