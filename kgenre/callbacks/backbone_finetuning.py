@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import reject_schedules
+from kgenre.callbacks.reject_schedules import reject_schedules
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:

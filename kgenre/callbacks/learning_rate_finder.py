@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import reject_schedules
+from kgenre.callbacks.reject_schedules import reject_schedules
 from kgenre.callbacks.search import Search, SearchError, SoughtAttribute, run_trial
 from kgenre.lightning_arguments import explain_arguments
 

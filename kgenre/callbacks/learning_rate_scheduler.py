@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.loss_watch import factor_of_rollbacks
+from kgenre.callbacks.reject_schedules import reject_schedules
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 class LearningRateScheduler(Callback):
     """Sets the learning rate to ``schedule(index, learning_rate)`` before each epoch (or step), as in Keras.
+
+    Where `TerminateOnNaN` or `SpikeDetection` has lowered the rate, ``schedule`` gets it without that factor, and what
+    it returns is multiplied by it.
 
     Args:
         schedule: gets the index of the epoch (or of the optimizer update) and the current rate, returns the new one.
@@ -93,12 +98,13 @@ class LearningRateScheduler(Callback):
         if index % self.frequency or index == self._newest:
             return
         self._newest = index
+        lowered = factor_of_rollbacks(trainer)  # a function of the index alone would undo it
         for position, rate in enumerate(trainer.learning_rates()):
             if self.optimizer in (None, position):
-                new = self.schedule(index // self.frequency, rate)
+                new = self.schedule(index // self.frequency, rate / lowered)
                 if new is None:
                     raise TypeError(f"The scheduler {self.schedule!r} returned None: it must return the new rate.")
-                trainer.set_learning_rate(float(new), position)
+                trainer.set_learning_rate(float(new) * lowered, position)
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch or update whose rate was set last."""
@@ -117,20 +123,6 @@ def _takes_two(schedule: Callable[..., float]) -> bool:
     except TypeError:
         return False
     return True
-
-
-def reject_schedules(callback: str, trainer: Trainer, number: int | None = None) -> None:
-    """Check that the rate of every optimizer, or of optimizer ``number``, can be set.
-
-    Raises:
-        TypeError: one was given a Keras schedule, which sets the rate by itself.
-    """
-    for optimizer in trainer.optimizers if number is None else [trainer.optimizers[number]]:
-        if callable(optimizer._learning_rate):
-            raise TypeError(
-                f"{callback} cannot set the learning rate of an optimizer that has the schedule "
-                f"{type(optimizer._learning_rate).__name__}. Pass the optimizer a number, or drop the callback."
-            )
 
 
 class ConstantThenDecay:

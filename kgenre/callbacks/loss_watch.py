@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import reject_schedules
+from kgenre.callbacks.reject_schedules import reject_schedules
 from kgenre.checkpoints import Checkpoint, CheckpointError, checkpoints_by_age, read_checkpoint, write_checkpoint
 from kgenre.lightning_arguments import explain_arguments
 
@@ -167,6 +167,12 @@ class LossWatch(Callback):
         """Restore the losses not checked yet; keep the larger count, as an older checkpoint has fewer rollbacks."""
         self.rollbacks = max(self.rollbacks, state["rollbacks"])
         self._waiting = [(float(loss), step) for loss, step in state["waiting"]]
+
+
+def factor_of_rollbacks(trainer: Trainer) -> float:
+    """Return what all rollbacks of a run have multiplied its learning rates by."""
+    watches = (callback for callback in trainer.callbacks if isinstance(callback, LossWatch))
+    return math.prod(watch.rollback_factor**watch.rollbacks for watch in watches)
 
 
 def _describe_non_finite(trainer: Trainer) -> str:

@@ -7,9 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.callbacks.logged_names import check_logged
 from kgenre.callbacks.monitor import check_monitor, is_better, monitored, worst
+from kgenre.callbacks.reject_schedules import reject_schedules
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
 import kgenre
-from kgenre.callbacks import ModelCheckpoint, TerminateOnNaN
+from kgenre.callbacks import LearningRateScheduler, ModelCheckpoint, TerminateOnNaN
 from kgenre.checkpoints import read_checkpoint
 from kgenre.loggers import CSVLogger
 
@@ -139,6 +139,22 @@ def test_rolls_back_with_a_lower_rate(caplog, in_background):
     assert [int(row["step"]) for row in rows] == list(range(1, 13))
     assert all(np.isfinite(float(row["train/loss"])) for row in rows)
     assert [path.name for path in checkpoint.folder.glob("step=*")] == ["step=000012"]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize("interval", ["epoch", "step"])
+@pytest.mark.parametrize("schedule", [lambda index, rate: 0.1, lambda index, rate: rate], ids=["absolute", "relative"])
+def test_a_scheduled_rate_is_lowered_too(schedule, interval):
+    poison, rates = breaks(times=2)
+    scheduler = LearningRateScheduler(schedule, interval)
+    watch, checkpoint = TerminateOnNaN(1, max_rollbacks=2, rollback_factor=0.3), ModelCheckpoint(None)
+    callbacks = [scheduler, poison, watch, checkpoint]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert [*np.ravel(rates), *trainer.learning_rates()] == pytest.approx([0.1, 0.03, 0.009])
+    resumed = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+    resumed.fit(BoringModule(), boring_batches(4), ckpt_path="last")
+    assert resumed.learning_rates() == pytest.approx([0.009])
 
 
 @pytest.mark.usefixtures("in_tmp_path")
