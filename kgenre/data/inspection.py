@@ -18,7 +18,7 @@ from kgenre.data.placeholder_posters import placeholder_notes, placeholder_poste
 from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.posters import why_missing
-from kgenre.data.split import duplicate_keys
+from kgenre.data.split import connected, duplicate_keys
 from kgenre.data.text_words import word_split_advice
 
 NEAR = 4  # of 64 bits: the most in which the hashes of near-identical posters differ
@@ -47,7 +47,8 @@ def inspect_films(
         JSON values: source, notes, films, genres (name, films, share), min_films, rare and never_occurring (names of
         genres), without (number of films without poster, overview, genre), rows_left_out (id, reason), bad_posters
         (id, file, reason), duplicates (identical_posters, near_identical_posters, identical_overviews,
-        same_title_and_year: lists of ids), placeholder_posters (lists of ids, see `placeholder_posters`), leaks
+        same_title_and_year: lists of ids, the longest first; in near_identical_posters each is near-identical to
+        another one of its list), placeholder_posters (lists of ids, see `placeholder_posters`), leaks
         (parts, ids, why), poster_pixels and overview_words (least, median, most), poster_megabytes.
 
     Example:
@@ -72,6 +73,7 @@ def inspect_films(
     no_posters = {row for rows in placeholders for row in rows.tolist()}
     posters = [row for row in good if row not in no_posters]
     groups["near_identical_posters"] = _near(hashes, thumbnails, posters, groups["identical_posters"])
+    groups = {kind: sorted(found, key=len, reverse=True) for kind, found in groups.items()}
     named = [film_id for film_id, path in zip(table.ids, table.poster_paths, strict=True) if path is not None]
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
@@ -135,10 +137,10 @@ def _near(
     good: Sequence[int],
     identical: list[list[int]],
 ) -> list[list[int]]:
-    group_of = {row: number for number, group in enumerate(identical) for row in group}
-    pairs: set[tuple[int, int]] = set()
+    """Return groups of rows, each near-identical to another row of its group, unless all of a group are identical."""
     rows = np.array(good, np.int64)
     of_good = hashes[rows]
+    links = [np.empty((2, 0), np.int64)]
     for band in range(_BANDS):
         shift = np.uint64(band * 64 // _BANDS)
         mask = np.uint64((1 << ((band + 1) * 64 // _BANDS - band * 64 // _BANDS)) - 1)
@@ -147,12 +149,19 @@ def _near(
                 continue
             members = rows[group]
             distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
-            first, second = members[np.argwhere(np.triu(distance <= NEAR, 1)).T]
+            pairs = np.argwhere(np.triu(distance <= NEAR, 1)).T
+            first, second = members[pairs]
             # One pair in a million of unrelated pictures has such hashes by chance, so compare the pixels too.
             apart = thumbnails[first].astype(np.float32) - thumbnails[second]
             alike = np.sqrt((apart**2).mean(axis=(1, 2, 3))) <= _ALIKE
-            pairs.update(zip(first[alike].tolist(), second[alike].tolist(), strict=True))
-    return [[a, b] for a, b in sorted(pairs) if a not in group_of or group_of[a] != group_of.get(b)]
+            if alike.any():  # link each to the first of its group: all pairs could be millions
+                _, firsts, number = np.unique(
+                    connected(pairs[:, alike], len(members)), return_index=True, return_inverse=True
+                )
+                links.append(np.stack([members[firsts[number]], members]))
+    near = rows_by_key(connected(np.concatenate(links, axis=1), len(hashes)))
+    whole = set(map(tuple, identical))
+    return [group for group in map(np.ndarray.tolist, near) if tuple(group) not in whole]
 
 
 def _leaks(

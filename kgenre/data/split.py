@@ -168,13 +168,17 @@ def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None
     """Return the group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
+    pairs = np.concatenate([_pairs(keys) for keys in duplicate_keys(table, poster_files).values()], axis=1)
+    return connected(pairs, len(table))
+
+
+def connected(pairs: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.int64]:
+    """Return the group of each of ``count`` rows, int64, from 0: those that ``pairs`` (2, any number) connect."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = np.concatenate([_pairs(keys) for keys in duplicate_keys(table, poster_files).values()], axis=1)
-    shared = coo_array((np.ones(pairs.shape[1], np.int8), pairs), shape=(len(table), len(table)))
-    _, group_of = connected_components(shared, directed=False)
-    return group_of.astype(np.int64)
+    shared = coo_array((np.ones(pairs.shape[1], np.int8), pairs), shape=(count, count))
+    return connected_components(shared, directed=False)[1].astype(np.int64)
 
 
 def duplicate_keys(table: FilmTable, files: ExaminedPosters) -> dict[str, npt.NDArray[np.bytes_]]:

@@ -92,6 +92,24 @@ def test_near_hashes_are_found_whichever_of_their_bits_differ():
     assert inspection._near(hashes, alike, range(100), []) == [[i, i + 50] for i in range(50)]
 
 
+def test_near_identical_posters_form_groups():
+    alone, same, first, other = np.random.default_rng(0).integers(0, 2**64, 4, np.uint64).tolist()
+    chain = [first, first ^ 0b1111, first ^ 0b1111_1111]  # the first and the last differ in eight bits
+    hashes = np.array([alone, same, same, *chain, *[other ^ i for i in range(4)], same, same], np.uint64)
+    alike = np.zeros((len(hashes), 8, 9, 3), np.uint8)
+    identical = [[1, 2, 10, 11]]
+    assert inspection._near(hashes, alike, range(len(hashes)), []) == [*identical, [3, 4, 5], [6, 7, 8, 9]]
+    assert inspection._near(hashes, alike, range(len(hashes)), identical) == [[3, 4, 5], [6, 7, 8, 9]]
+    assert inspection._near(hashes, alike, range(len(hashes)), [[6, 7], [8, 9]])[-1] == [6, 7, 8, 9]
+
+
+def test_the_largest_group_of_duplicates_comes_first(films):
+    for number, like in ((21, 20), (23, 22), (24, 22)):
+        shutil.copy(films / "posters" / f"sample{like:05}.jpg", films / "posters" / f"sample{number:05}.jpg")
+    duplicates = inspect_films(read_films(films))["duplicates"]
+    assert duplicates["identical_posters"] == [ids(22, 23, 24), ids(5, 6), ids(20, 21)]
+
+
 def test_posters_with_equal_hashes_are_not_always_near_identical(films):
     bright_to_the_right = np.tile(np.linspace(0, 100, 90, dtype=np.uint8)[None, :, None], (120, 1, 3))
     Image.fromarray(bright_to_the_right).save(films / "posters" / "sample00020.jpg")
