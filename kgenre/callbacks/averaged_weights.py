@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
+_NEVER = 2**31 - 1  # updates: the most that an int32, which counts them in the step, can hold
+
 
 class AveragedWeights:
     """The average of a module's weights: see `kgenre.engines.step_part.StepPart`."""
@@ -24,7 +26,8 @@ class AveragedWeights:
     active: keras.Variable  # 1 from the epoch ``update_starting_at_epoch`` on
 
     def __init__(self, decay: float | None, every: int, first: int) -> None:
-        self.decay, self.every, self.first = decay, every, first
+        self.decay = decay
+        self.every, self.first = min(every, _NEVER), min(first, _NEVER)
         self.is_exchanged = False  # the module holds the average, and `averages` the training weights
         self.trained: dict[str, Any] | None = None  # the training weights, while the average is validated
 

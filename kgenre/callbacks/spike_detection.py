@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,7 +65,7 @@ class SpikeDetection(LossWatch):
         self.atol = atol
         self.rtol = rtol
         self.finite_only = finite_only
-        self._last: deque[float] = deque(maxlen=window)
+        self._last: deque[float] = deque(maxlen=min(window, sys.maxsize))
         self._seen = 0
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from kgenre.cli.usage import UsageError
 
 Values = dict[str, Any]
+MOST_TRIALS = 10_000  # all are checked before the first one runs, a fraction of a second each
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 
 def _counts(steps: Any) -> bool:
-    return steps is None or (isinstance(steps, int) and steps >= 2)
+    return steps is None or (isinstance(steps, int) and 2 <= steps <= MOST_TRIALS)
 
 
 def is_numeric(values: Sequence[Any] | Range) -> bool:
@@ -97,7 +98,7 @@ def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
     """Return every combination, the last option changing fastest.
 
     Raises:
-        UsageError: a range has no ``steps``, and so infinitely many values.
+        UsageError: a range has no ``steps``, and so infinitely many values; or there are too many combinations.
     """
     columns = []
     for name, values in space.items():
@@ -107,6 +108,8 @@ def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
             steps = values.steps - 1
             values = list(dict.fromkeys(values.at(i / steps) for i in range(steps + 1)))  # rounded, 5 from 1 to 3 are 3
         columns.append(values)
+    if (count := math.prod(map(len, columns))) > MOST_TRIALS:
+        raise UsageError(f"The grid has {count:,} combinations: use --method random --trials 20, or fewer values.")
     return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*columns)]
 
 

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from kgenre.cli import configuration
 from kgenre.cli.arguments import read_pipes
 from kgenre.cli.run_place import move_runs, run_place
-from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
+from kgenre.cli.search_space import MOST_TRIALS, Values, grid, is_numeric, optuna_next, random_search, read_space
 from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.trial import Trial, shown
 from kgenre.cli.usage import UsageError, writing_below
@@ -42,8 +42,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("kgenre sweep starts every trial from scratch: leave --ckpt_path out.")
     if options.method == "optuna" and importlib.util.find_spec("optuna") is None:
         raise UsageError("--method optuna needs Optuna: pip install 'kgenre[optuna]'. Without it: --method random.")
-    if options.trials < 1:
-        raise UsageError(f"--trials must be 1 or more. Received: {options.trials}")
+    if not 1 <= options.trials <= MOST_TRIALS:
+        raise UsageError(f"--trials must be from 1 to {MOST_TRIALS}. Received: {options.trials}")
     space = read_space(options.sweep | given)
     if not space:
         raise UsageError('kgenre sweep needs options to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')

@@ -15,6 +15,8 @@ from kgenre.data.poster_table import PLACES
 from kgenre.data.split import check_fractions
 from kgenre.data.text_words import STANDARDIZE, WORD_SPLIT
 
+LARGEST_SIDE = 65_535  # pixels, as in JPEG
+LONGEST = 1_000_000  # words; with more, one film would fill the memory
 FLAGS = ("posters", "overviews", "given_split", "drop_remainder")
 INCOMPLETE = ("leave_out", "keep")
 LEAST = {  # the smallest value, and an example for the message
@@ -44,10 +46,7 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
             raise FilmDataError(f"{name}={given[name]!r} must be True or False.")
     if not (given["posters"] or given["overviews"]):
         raise FilmDataError("posters=False and overviews=False leave nothing to learn from. Set one to True.")
-    size = given["image_size"]
-    sides = size.tolist() if isinstance(size, np.ndarray) else size
-    if not (isinstance(sides, Sequence) and len(sides) == 2 and all(map(_is_whole, sides)) and min(sides) > 0):
-        raise FilmDataError(f"image_size={size} must be height and width in whole pixels, such as (64, 64).")
+    check_image_size(given["image_size"], (64, 64))
     for name, (least, example) in LEAST.items():
         value = given[name]
         if value is None and name == "sequence_length":
@@ -56,6 +55,8 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
             raise FilmDataError(f"{name}={value!r} is not a whole number. Give {least} or more, such as {example}.")
         if value < least:
             raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
+    if (given["sequence_length"] or 0) > LONGEST:
+        raise FilmDataError(f"sequence_length={given['sequence_length']} is too large. Give at most {LONGEST}.")
     check_fractions(given["val_fraction"], given["test_fraction"])
     if not (isinstance(given["max_bad_fraction"], int | float | np.floating) and 0 <= given["max_bad_fraction"] <= 1):
         raise FilmDataError(
@@ -66,6 +67,16 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
         check_choice(name, given[name], values)
     if given["incomplete"] == "keep" and given["poster_table"] == "stream":
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")
+
+
+def check_image_size(size: Any, example: tuple[int, int]) -> None:
+    """Raise `FilmDataError` unless it is a height and a width; ``example`` is named in the message."""
+    sides = size.tolist() if isinstance(size, np.ndarray) else size
+    is_pair = isinstance(sides, Sequence) and len(sides) == 2 and all(map(_is_whole, sides))
+    if not (is_pair and min(sides) >= 1 and max(sides) <= LARGEST_SIDE):
+        raise FilmDataError(
+            f"image_size={size} must be height and width in whole pixels, from 1 to {LARGEST_SIDE}, such as {example}."
+        )
 
 
 def _check_path(path: Any) -> None:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from kgenre.data.errors import FilmDataError, check_choice
+from kgenre.data.film_arguments import check_image_size
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import has_words
 from kgenre.data.packed_columns import ExaminedPosters
@@ -79,11 +80,9 @@ def prepare_films(
     """
     check_choice("posters", posters, POSTERS)
     check_choice("resize", resize, RESIZE)
-    if films_per_shard < 1 or min(image_size) < 1:
-        raise FilmDataError(
-            f"films_per_shard={films_per_shard} and image_size={tuple(image_size)} must be 1 or more, such as 1024 "
-            "and (192, 128)."
-        )
+    check_image_size(image_size, (192, 128))
+    if films_per_shard < 1:
+        raise FilmDataError(f"films_per_shard={films_per_shard} must be 1 or more, such as 1024.")
     if not len(table):
         raise FilmDataError(f"{table.source} has no films.")
     settings = {"image_size": list(image_size), "resize": resize, "posters": posters, "version": VERSION}

@@ -20,7 +20,7 @@ _NUMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # what each must be
     "warmup": _SHARE,
     "label_smoothing": _SHARE,
     "weight_decay": _SHARE,
-    "members": ("1 or more", lambda value: value >= 1),
+    "members": ("from 1 to 1000", lambda value: 1 <= value <= 1000),
 }
 
 

@@ -14,6 +14,7 @@ from kgenre.training.errors import TrainerError
 Devices = int | Sequence[int] | str
 
 _log = logging.getLogger("kgenre")
+_MOST = 1024  # JAX divides the CPU into as many devices as are asked for
 
 
 def check_devices(devices: Devices) -> None:
@@ -22,15 +23,16 @@ def check_devices(devices: Devices) -> None:
     Raises:
         TrainerError: not "auto", a number or a list of indices.
     """
-    is_count = isinstance(devices, int) and not isinstance(devices, bool) and (devices == -1 or devices > 0)
+    is_count = type(devices) is int and (devices == -1 or 0 < devices <= _MOST)
     is_list = (
         isinstance(devices, list | tuple)
-        and all(type(d) is int and d >= 0 for d in devices)
+        and all(type(d) is int and 0 <= d < _MOST for d in devices)
         and 0 < len(devices) == len(set(devices))
     )
     if devices != "auto" and not is_count and not is_list:
         raise TrainerError(
-            f"devices must be 'auto', a number (-1: all) or a list of indices such as [0, 2]. Received: {devices!r}"
+            f"devices must be 'auto', a number up to {_MOST} (-1: all) or a list of indices such as [0, 2]. "
+            f"Received: {devices!r}"
         )
 
 

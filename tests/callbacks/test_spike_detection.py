@@ -25,6 +25,7 @@ def judged(losses, **arguments):
         ({"warmup": 3}, [1.0, 9.0, 9.0, 99.0], [99.0]),
         ({"window": 2}, [9.0, 1.0, 1.0, 4.0], [4.0]),  # the 9 has left the window
         ({"window": 3}, [9.0, 1.0, 1.0, 4.0], []),
+        ({"window": 10**20}, [9.0, 1.0, 1.0, 4.0], []),
         ({}, [1.0, float("nan"), float("inf"), 1.0], [float("inf")]),
         ({"finite_only": False}, [1.0, float("nan"), float("inf"), 3.1], [3.1]),
     ],

@@ -33,6 +33,8 @@ def ema(values, decay):
         ({"decay": None}, lambda k: np.mean(k, axis=0)),
         ({"decay": None, "update_starting_at_epoch": 1}, lambda k: np.mean(k[3:], axis=0)),
         ({"update_starting_at_epoch": 5}, lambda k: k[-1]),
+        ({"update_starting_at_step": 10**20}, lambda k: k[-1]),
+        ({"update_every_n_steps": 10**20}, lambda k: k[-1]),
     ],
     ids=lambda value: None if callable(value) else str(value),
 )

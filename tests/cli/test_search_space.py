@@ -70,6 +70,7 @@ def test_is_numeric():
         {"a": {"min": 0, "max": 1, "steps": 1}},
         {"a": {"min": 0, "max": 1, "steps": 2.5}},
         {"a": {"min": 0, "max": 1, "steps": "many"}},
+        {"a": {"min": 0, "max": 1, "steps": 10**20}},
     ],
     ids=str,
 )
@@ -85,6 +86,11 @@ def test_a_grid_tries_no_whole_number_twice():
 def test_a_grid_over_a_range_needs_steps():
     with pytest.raises(UsageError, match="--method random"):
         grid({"a": Range(0, 1)})
+
+
+def test_a_grid_of_too_many_combinations_is_refused():
+    with pytest.raises(UsageError, match="The grid has 1,000,000 combinations: use --method random --trials 20"):
+        grid(read_space({name: {"min": 0, "max": 1.5, "steps": 100} for name in "abc"}))
 
 
 def test_optuna_improves_and_uses_finished_trials():

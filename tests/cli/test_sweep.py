@@ -269,7 +269,7 @@ def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
         (["--sweep.model.learning_rate", "[fast]"], 2, "takes a number. Received: fast"),
         (["--sweep.model.learning_rate", "{min: 0.1, max: 1}"], 1, "--method random"),
         (["--method", "grdi"], 2, "grdi"),
-        (["--sweep.model.filters", "[1]", "--trials", "0"], 1, "--trials must be 1 or more"),
+        (["--sweep.model.filters", "[1]", "--trials", "0"], 1, "--trials must be from 1 to 10000. Received: 0"),
         (["--sweep.model.filters", "[1]", "--ckpt_path", "last"], 1, "--ckpt_path"),
     ],
 )

@@ -406,9 +406,18 @@ def test_films_without_any_input_are_left_out(tmp_path):
         prepare_films(table.subset([]), tmp_path / "none")
 
 
-@pytest.mark.parametrize("wrong", [{"posters": "png"}, {"resize": "stretch"}, {"films_per_shard": 0}])
-def test_error_argument(films, tmp_path, wrong):
-    with pytest.raises(FilmDataError, match=r"must be one of|must be 1 or more"):
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"posters": "png"}, "must be one of"),
+        ({"resize": "stretch"}, "must be one of"),
+        ({"films_per_shard": 0}, "must be 1 or more"),
+        ({"image_size": (10**20, 9)}, r"must be height and width in whole pixels, .* such as \(192, 128\)"),
+    ],
+    ids=str,
+)
+def test_error_argument(films, tmp_path, wrong, said):
+    with pytest.raises(FilmDataError, match=said):
         prepare_films(read_films(films), tmp_path / "out", **wrong)
 
 

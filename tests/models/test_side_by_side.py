@@ -131,7 +131,7 @@ def test_a_layer_with_an_optimizer_of_its_own():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"members": 0}, "members must be 1 or more. Received: 0"),
+        ({"members": 0}, "members must be from 1 to 1000. Received: 0"),
         ({"layer_optimizers": {"Words": {"rate": 1}}}, "Words takes an optimizer .adam or sgd.*Received: .*rate"),
         ({"layer_optimizers": {"Words": {"optimizer": "lion"}}}, "Words takes .*lion"),
         ({"layer_optimizers": {"Words": {"learning_rate": "fast"}}}, "learning_rate above 0.*fast"),

@@ -24,6 +24,8 @@ CUDA = "CUDA build of PyTorch" if BACKEND == "torch" else r"kgenre\[cuda\]"
         ({"accelerator": "tpu"}, r"takes 'auto' or 'cpu' or 'gpu' \(CUDA, or MPS under torch\). Received: 'tpu'"),
         ({"strategy": "ddp"}, r"or 'data_parallel' \(several devices in one process, JAX only; .*\). Received: 'ddp'"),
         ({"devices": 0}, "devices must be 'auto', a number"),
+        ({"devices": 10**20}, "Received: 100000000000000000000"),
+        ({"devices": [10**20]}, "a list of indices such as .* Received: .100000000000000000000"),
         ({"devices": []}, r"devices must be 'auto', a number .* Received: \[\]"),
         ({"devices": [1, 1]}, r"Received: \[1, 1\]"),
         ({"devices": "cpu:0"}, "Received: 'cpu:0'"),

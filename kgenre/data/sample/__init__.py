@@ -25,6 +25,7 @@ from kgenre.engines.cache_folder import cache_folder
 
 # Part of the folder's name in the cache: raise it whenever the films change.
 _VERSION = 1
+_MOST = 1_000_000
 _YEARS = 64  # 1960 to 2023; the next film with a title that had one in every year is "The Last Road 2"
 
 
@@ -45,14 +46,14 @@ def make_sample_films(
         The folder.
 
     Raises:
-        FilmDataError: ``n`` is below 1, ``seed`` is below 0, or the folder is not empty or cannot be written.
+        FilmDataError: ``n`` is below 1 or above a million, ``seed`` is below 0, or the folder is not empty or cannot be written.
 
     Example:
         >>> len(read_films(make_sample_films("sample", n=20)))
         20
     """
-    if n < 1:
-        raise FilmDataError(f"The number of sample films must be 1 or more. Received: {n}")
+    if not 1 <= n <= _MOST:
+        raise FilmDataError(f"The number of sample films must be from 1 to {_MOST}. Received: {n}")
     if seed < 0:
         raise FilmDataError(f"The seed of sample films must be 0 or more. Received: {seed}")
     directory = Path(os.path.expanduser(directory))

@@ -82,7 +82,7 @@ def test_errors(tmp_path, monkeypatch):
     (tmp_path / "full" / "a").touch()
     with pytest.raises(FilmDataError, match="not an empty folder"):
         make_sample_films(tmp_path / "full")
-    for wrong, said in (({"n": 0}, "1 or more. Received: 0"), ({"seed": -1}, "0 or more. Received: -1")):
+    for wrong, said in (({"n": 0}, "from 1 to 1000000. Received: 0"), ({"seed": -1}, "0 or more. Received: -1")):
         with pytest.raises(FilmDataError, match=said):
             make_sample_films(tmp_path / "none", **wrong)
     # Each fails for every user, as /root does for others than root.
