@@ -28,6 +28,12 @@ class Parser(ArgumentParser):
     def __init__(self, *args: Any, prog: str = "kgenre", **kwargs: Any) -> None:
         super().__init__(*args, prog=prog, **kwargs)  # jsonargparse creates one without a name for a class's help
 
+    def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
+        """Parse; in a class's argument, such as ``--network_args.dropout=null``, jsonargparse passes null on as None."""
+        if not self.exit_on_error and args:  # nested in another parser
+            args = [re.sub(r"^(--\w+\.[\w.]+)=None$", r"\1=null", word) for word in args]
+        return super().parse_args(args, *rest, **named)
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print what is wrong, then exit with code 2."""
         if not self.exit_on_error:  # nested in another parser, which knows more

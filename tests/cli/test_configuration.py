@@ -105,6 +105,13 @@ def test_options_not_in_the_config_come_from_the_checkpoint(overview_run, films,
     assert other.network_args == {"dropout": 0.3}
 
 
+def test_null_in_a_dict_of_arguments_is_none():
+    words = ["--model.network_args.weights", "null", "--model.network_args.file=a=None"]
+    found = options(*words, "--optimizer.init_args.beta=null")
+    assert found.model.init_args.network_args == {"weights": None, "file": "a=None"}
+    assert found.optimizer.init_args == {"beta": None}
+
+
 def test_a_named_checkpoint_is_found_where_a_logger_places_the_run(poster_run, films, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(poster_run, tmp_path / "logs" / "mine" / "version_0")
