@@ -24,6 +24,7 @@ from kgenre.cli.given_checkpoint import (
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import Parser, allow_imports
 from kgenre.cli.usage import UsageError
+from kgenre.training.accelerator import choose_devices
 from kgenre.training.seed import LARGEST_SEED
 
 _log = logging.getLogger("kgenre")
@@ -205,6 +206,9 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
         made = _create(parser, others)
         _start(options)
         made.model = _create(parser, module, instantiate_groups=False).model
+    if options.optimizer.class_path is not None:
+        # JAX can divide a CPU among devices only before its first array, which an optimizer has.
+        choose_devices(made.trainer.accelerator, made.trainer.devices, made.trainer.strategy)
     use_optimizer(made.model, options)
     return made.trainer, made.model, made.data
 

@@ -14,6 +14,7 @@ from kgenre.engines.built_module import BuiltModule
 from kgenre.engines.initial_weights import orthogonal_in_float32
 from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import all_layers, keras_layers, named_optimizer_variables, named_variables
+from kgenre.engines.optimizer_errors import explain_optimizer
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
@@ -88,7 +89,8 @@ def _check_float(trainable: Mapping[str, keras.Variable]) -> None:
 
 def _build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
     if not optimizer.built:
-        optimizer.build(variables)
+        with explain_optimizer(optimizer):
+            optimizer.build(variables)
     elif list(map(id, optimizer._trainable_variables)) != list(map(id, variables)):
         raise ValueError(
             f"configure_optimizers returned {_a(type(optimizer).__name__)} that was built for different variables: "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.engines.gradient_clipping import clip
 from kgenre.engines.loss_scale import all_finite
+from kgenre.engines.optimizer_errors import explain_optimizer
 from kgenre.engines.step_error import StepError
 
 if TYPE_CHECKING:
@@ -61,11 +62,16 @@ def configured(module: Any, gradients: dict[str, Any]) -> list[Any]:
 
 
 def apply_gradients(built: BuiltModule, gradients: Sequence[Any]) -> None:
-    """Let each optimizer update its variables, then call the `StepPart`s."""
+    """Let each optimizer update its variables, then call the `StepPart`s.
+
+    Raises:
+        StepError: an optimizer of Keras cannot compute with its arguments.
+    """
     trainable = built.trainable
     by_name = dict(zip(trainable, gradients, strict=True))
     for optimizer, group in zip(built.optimizers, built.groups, strict=True):
         mine = [name for name in group if name in by_name]
-        optimizer.apply([by_name[name] for name in mine], [trainable[name] for name in mine])
+        with explain_optimizer(optimizer):
+            optimizer.apply([by_name[name] for name in mine], [trainable[name] for name in mine])
     for part in built.parts:
         part.after_update(by_name)

@@ -139,7 +139,7 @@ def fails(capsys):
         (["fit", "poster.yaml"], 2, ["--config poster.yaml"]),
         (["fit", "."], 2, ["--ckpt_path .", "--data.path ."]),
         (["fit", "now"], 2, ["'now' does not belong to any option"]),
-        (["sweep", "--method", "random", "--trials", f"{10**20}"], 1, ["--trials must be from 1 to 10000. Received: 1"]),
+        (["sweep", "--method", "random", "--trials", f"{10**20}"], 1, ["--trials must be from 1 to 10000."]),
         (["data", "sample", "films", "--films", f"{10**20}"], 1, ["must be from 1 to 1000000. Received: 1000"]),
         (["examples", "run", "--n", "0"], 1, ["--n takes 1 or more. Received: 0"]),
         (["examples", "run", "--out", "a.pdf"], 1, ["--out writes HTML, such as a.html. Received: a.pdf"]),
@@ -259,6 +259,12 @@ def test_wrong_values_are_reported_before_the_backend_import(fails, option, said
     code, lines = fails("fit", option)
     assert code == 1
     assert lines[-1].startswith(f"kgenre: {said}")
+
+
+def test_devices_are_chosen_before_an_optimizer_starts_jax(fails, monkeypatch):
+    monkeypatch.setattr("kgenre.cli.configuration.use_optimizer", lambda *given: pytest.fail("created"))
+    _, lines = fails("fit", "--optimizer", "SGD", "--trainer.accelerator", "cpu", "--trainer.devices", "2")
+    assert lines[-1].startswith("kgenre: devices=2: only KERAS_BACKEND=jax trains on several devices together")
 
 
 def test_a_config_in_the_configs_folder_is_suggested(fails, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from keras import ops
 
 from kgenre import Module, TrainerError
 from kgenre.callbacks import Callback, LearningRateMonitor, ReduceLROnPlateau
+from kgenre.engines.step_error import StepError
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -319,3 +320,22 @@ def test_generators_loss_does_not_train_the_critic(both):
     gradient = 2 * made.T @ (made @ start["critic.kernel"]) / len(x) - x.mean(0)[:, None]
     np.testing.assert_allclose(after["critic.kernel"], start["critic.kernel"] - 0.05 * gradient, rtol=1e-4, atol=1e-6)
     assert np.array_equal(after["generator.kernel"], start["generator.kernel"]) is not both
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "argument", "value"),
+    [("Adam", "beta_1", None), ("Adam", "epsilon", None), ("RMSprop", "momentum", None), ("AdamW", "beta_2", "high")],
+)
+def test_arguments_that_an_optimizer_cannot_use_are_named(optimizer, argument, value):
+    module = module_with(lambda: getattr(keras.optimizers, optimizer)(0.1, **{argument: value}))
+    with pytest.raises(StepError, match=rf"^{optimizer}\({argument}={value!r}\) cannot update the weights: \S"):
+        quiet_trainer(max_epochs=1).fit(module, boring_batches(2))
+
+
+def test_an_error_in_the_users_own_optimizer_is_raised_as_it_is():
+    class Mine(keras.optimizers.SGD):
+        def update_step(self, *given, **named):
+            raise ValueError("not written yet")
+
+    with pytest.raises(ValueError, match="^not written yet"):
+        quiet_trainer(max_epochs=1).fit(module_with(lambda: Mine(0.1)), boring_batches(2))

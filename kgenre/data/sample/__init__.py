@@ -46,7 +46,8 @@ def make_sample_films(
         The folder.
 
     Raises:
-        FilmDataError: ``n`` is below 1 or above a million, ``seed`` is below 0, or the folder is not empty or cannot be written.
+        FilmDataError: ``n`` is below 1 or above a million, ``seed`` is below 0, or the folder is not empty or cannot
+            be written.
 
     Example:
         >>> len(read_films(make_sample_films("sample", n=20)))
