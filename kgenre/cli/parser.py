@@ -29,7 +29,7 @@ class Parser(ArgumentParser):
         super().__init__(*args, prog=prog, **kwargs)  # jsonargparse creates one without a name for a class's help
 
     def parse_args(self, args: Any = None, *rest: Any, **named: Any) -> Any:
-        """Parse; in a class's argument, such as ``--network_args.dropout=null``, jsonargparse passes null on as None."""
+        """Parse; in a class's arguments, as in ``--network_args.dropout=null``, jsonargparse passes null on as None."""
         if not self.exit_on_error and args:  # nested in another parser
             args = [re.sub(r"^(--\w+\.[\w.]+)=None$", r"\1=null", word) for word in args]
         return super().parse_args(args, *rest, **named)

@@ -90,7 +90,7 @@ def build_network(network: Any, arguments: Mapping[str, Any], sizes: Mapping[str
             need_no_weights = not sizes.get("pretrained", True) and "pretrained" not in takes
             hint = _PRETRAINED if need_no_weights else ""
             raise user_code_error(f"{_name(builder)} cannot be built", error, hint) from error
-        if not arguments or not isinstance(error, TypeError | ValueError | LookupError):
+        if not arguments or not isinstance(error, TypeError | ValueError | LookupError | ArithmeticError):
             raise
         with_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         reason = " ".join(str(error).split())

@@ -91,6 +91,12 @@ def test_arguments_that_a_network_cannot_use_are_named():
         module.prepare_for(["a"], SIZES)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends compute with such a number")
+def test_a_number_that_the_backend_cannot_hold_is_named():
+    with pytest.raises(TrainerError, match=r"overview_words cannot be built with scale=10{20}: "):
+        build_network("overview_words", {"scale": 10**20}, {"genres": 3, "vocabulary_size": 9})
+
+
 def loads_weights(genres, file, pretrained=True):
     network = keras.Sequential([poster(), layers.Flatten(), layers.Dense(genres, activation="sigmoid")])
     if pretrained:

@@ -337,5 +337,5 @@ def test_an_error_in_the_users_own_optimizer_is_raised_as_it_is():
         def update_step(self, *given, **named):
             raise ValueError("not written yet")
 
-    with pytest.raises(ValueError, match="^not written yet"):
+    with pytest.raises(ValueError, match=r"^not written yet"):
         quiet_trainer(max_epochs=1).fit(module_with(lambda: Mine(0.1)), boring_batches(2))

@@ -43,7 +43,7 @@ def overview_lstm(
         policy set with ``keras.config.set_dtype_policy`` before the call.
 
     Raises:
-        ValueError: ``vocabulary_size`` leaves no room for a word.
+        ValueError: ``vocabulary_size`` leaves no room for a word, or a rate is not at least 0 and below 1.
 
     Example:
         >>> overview_lstm(embedding_dim=265).count_params()
@@ -54,6 +54,8 @@ def overview_lstm(
             f"overview_lstm needs a vocabulary_size of at least {SMALLEST_VOCABULARY} (padding, the unknown "
             f"word and one word), e.g. 10_000. Received: vocabulary_size={vocabulary_size}."
         )
+    if not (0 <= dropout < 1 and 0 <= recurrent_dropout < 1):  # Keras's LSTM ignores others
+        raise ValueError("dropout and recurrent_dropout must be at least 0 and below 1.")
     prepare_keras()
 
     def both_ways(index: int, units: int, return_sequences: bool) -> layers.Layer:
