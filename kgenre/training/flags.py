@@ -222,4 +222,5 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
 
 def _at_least(name: str, value: Any, least: int) -> None:
     if value < least:
-        raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
+        auto = "'auto' or " if name == "steps_per_execution" else ""
+        raise TrainerError(f"{name} must be {auto}a whole number, at least {least}. Received: {value!r}")
