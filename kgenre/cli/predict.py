@@ -122,10 +122,17 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, run: 
     import numpy as np
 
     from kgenre.evaluation.film_predictions import write_predictions
+    from kgenre.models import GenreClassifier
+    from kgenre.models.networks import NETWORKS
 
-    batches = _trainer(progress=True).predict(module, datamodule=films)
+    films.setup("predict")
+    # Those of kgenre ignore padding; a fused one may contain a user's.
+    by_length = type(module) is GenreClassifier and module.network in NETWORKS and module.network != "fused"
+    source = films.batches_by_length() if by_length else films.predict_dataloader()
+    batches = _trainer(progress=True).predict(module, dataloaders=source)
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
+    rows, prob = rows[order := np.argsort(rows)], prob[order]
     with writing_below(path, "choose another file for the table with --out"):
         write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")

@@ -350,6 +350,12 @@ class FilmData(DataModule):
         """All films of the table, in its order."""
         return FilmBatches(self._in_use.tensors, np.arange(len(self.table)), self.batch_size)
 
+    def batches_by_length(self) -> FilmBatches:
+        """All films of the table for a network that ignores padding: quicker than in order, see ``length_buckets``."""
+        rows = np.arange(len(self.table))
+        buckets = self._in_use.length_buckets(rows, self.batch_size, self.length_buckets)
+        return FilmBatches(self._in_use.tensors, rows, self.batch_size, buckets=buckets)
+
     def _batches(self, part: str, **options: Any) -> FilmBatches:
         rows = self._rows(part, self.split, self.table)
         return FilmBatches(self._in_use.tensors, rows, self.batch_size, seed=self.seed, **options)

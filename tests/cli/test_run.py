@@ -8,6 +8,7 @@ import re
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from boring import BoringModule
@@ -16,6 +17,7 @@ import kgenre
 from kgenre.checkpoints import read_checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
 from kgenre.cli.next_step import print_next_command
+from kgenre.data import FilmData
 
 ALIKE = pytest.mark.one_backend("jax")
 METRICS = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "top3_hit")
@@ -177,6 +179,24 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, tmp
     assert rows[0]["top3"] == "|".join(genre["genre"] for genre in best)
     for genre in best:
         assert float(rows[0][genre["genre"]]) == pytest.approx(genre["probability"], abs=2e-5)
+
+
+def test_films_of_similar_length_are_predicted_together(overview_run, films, tmp_path, monkeypatch):
+    predict = ["predict", "--ckpt_path", str(overview_run), "--data.path", str(films), "--out"]
+    monkeypatch.setattr("kgenre.models.networks.NETWORKS", ())
+    assert main([*predict, str(tmp_path / "in_order.csv")]) == 0
+    monkeypatch.undo()
+    monkeypatch.setattr("kgenre.data.batch_plan._BATCHES_PER_BUCKET", 1)
+    used, choose = [], FilmData.batches_by_length
+    monkeypatch.setattr(FilmData, "batches_by_length", lambda data: used.append(choose(data)) or used[0])
+    assert main([*predict, str(tmp_path / "by_length.csv")]) == 0
+    assert len(used[0].buckets.widths) > 1
+    in_order, by_length = (
+        list(csv.reader((tmp_path / name).read_text().splitlines())) for name in ("in_order.csv", "by_length.csv")
+    )
+    assert [row[:5] for row in by_length] == [row[:5] for row in in_order]
+    probabilities = [np.array([row[5:] for row in table[1:]], float) for table in (in_order, by_length)]
+    np.testing.assert_allclose(*probabilities, rtol=1e-5, atol=1e-7)
 
 
 @ALIKE
