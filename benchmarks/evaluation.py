@@ -67,7 +67,7 @@ def measure_metrics(films: int = 8000, genres: int = 25, rounds: int = 200, repe
             roc_auc_score(true[:, g], prob[:, g])
 
     size = f"{films:,} films x {genres} genres"
-    ours = median_of(lambda: Ranking(true, prob).scores(np.ones(films)), repeats, time.process_time)
+    ours = median_of(lambda: Ranking(true, prob).scores(np.ones(films, np.int64)), repeats, time.process_time)
     theirs = median_of(scikit_learn, repeats, time.process_time)
     return [
         {

@@ -152,7 +152,7 @@ class Drawn:
         from kgenre.evaluation.ranking import Ranking
 
         rng, n = np.random.default_rng(0), len(true)
-        draws = [np.ones(n), *(np.bincount(rng.integers(0, n, n), minlength=n).astype(float) for _ in range(_ROUNDS))]
+        draws = [np.ones(n, np.int64), *(np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(_ROUNDS))]
         losses = binary_crossentropy(true > 0, prob.astype(float)).mean(axis=1)
         ranking = Ranking(true > 0, prob.astype(float))
         self.loss = np.array([losses @ w / n for w in draws])  # (1 + rounds,), all films first

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kgenre.data.progress_line import ProgressLine
 from kgenre.evaluation.checked_arrays import checked_genres
 from kgenre.evaluation.metrics import weighted_metrics
 from kgenre.evaluation.thresholds import Thresholds
@@ -45,8 +46,9 @@ def bootstrap_metrics(
         >>> rounds["loss"].shape
         (50,)
     """
-    weights = drawn_counts(len(checked_genres(y_true)), rounds, seed)
-    return weighted_metrics(y_true, y_prob, weights, thresholds=thresholds, pooled=pooled)
+    counts = drawn_counts(len(checked_genres(y_true)), rounds, seed)
+    with ProgressLine("Resampling films") as progress:
+        return weighted_metrics(y_true, y_prob, counts, thresholds=thresholds, pooled=pooled, on_progress=progress)
 
 
 def drawn_counts(films: int, rounds: int = ROUNDS, seed: int = 0) -> np.ndarray:

@@ -35,7 +35,7 @@ def genre_metrics(
     true = checked_genres(y_true)
     prob = checked_probabilities(y_prob, true.shape)
     support = true.sum(axis=0).astype(np.float64)
-    precision, area = Ranking(true, prob).scores(np.ones(len(true)))
+    precision, area = Ranking(true, prob).scores(np.ones(len(true), np.int64))
     metrics = {"support": support, **_at(true, prob > threshold), "ap": precision, "roc_auc": area}
     if thresholds is not None:
         own = np.array(thresholds.per_genre)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -82,11 +84,12 @@ def multilabel_metrics(
 def weighted_metrics(
     y_true: np.ndarray,
     y_prob: np.ndarray,
-    weights: npt.NDArray[np.number] | None,
+    counts: npt.NDArray[np.integer] | None,
     threshold: float = 0.5,
     k: int = 3,
     thresholds: Thresholds | None = None,
     pooled: bool = True,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Floats]:
     """Compute the metrics of `multilabel_metrics` for films that count more than once or not at all.
 
@@ -96,11 +99,12 @@ def weighted_metrics(
     Args:
         y_true: (n, G), as in `multilabel_metrics`.
         y_prob: (n, G).
-        weights: (rounds, n), how often film i counts in round r; None: one round, in which each counts once.
+        counts: (rounds, n), how often film i counts in round r; None: one round, in which each counts once.
         threshold: as in `multilabel_metrics`.
         k: as there.
         thresholds: as there.
         pooled: whether to compute ``ap_micro`` and ``roc_auc_micro``, which take half of the time.
+        on_progress: called with (rankings scored, all rankings), which take most of the time.
 
     Returns:
         Each metric, (rounds,).
@@ -114,14 +118,14 @@ def weighted_metrics(
     genres = true.shape[1]
     if thresholds is not None and len(thresholds.per_genre) != genres:
         raise ValueError(f"thresholds must be for {genres} genres. Received: {len(thresholds.per_genre)}.")
-    weights = np.ones((1, len(true))) if weights is None else np.asarray(weights, np.float64)
+    counts = np.ones((1, len(true)), np.int64) if counts is None else counts
 
     chosen = {"": prob > threshold}
     if thresholds is not None:
         chosen["tuned_"] = prob > thresholds.overall
         chosen["per_genre_tuned_"] = prob > np.array(thresholds.per_genre)
-    count = true.sum(axis=1)
-    has_genre = count > 0
+    size = true.sum(axis=1)
+    has_genre = size > 0
     top = np.argsort(-prob, axis=1, kind="stable")[:, :k]
     right = np.take_along_axis(true, top, axis=1).sum(axis=1)
     precision, coverage = label_ranking(true, prob)
@@ -135,21 +139,21 @@ def weighted_metrics(
         "coverage": coverage,
         "hit": right > 0,
         "right_of_k": right / top.shape[1],
-        "right_of_film": right / np.maximum(count, 1),
+        "right_of_film": right / np.maximum(size, 1),
     }
     per_genre = {"support": true}  # each film's contribution to the counts (G,)
     for prefix, predicted in chosen.items():
-        denominator = np.maximum(predicted.sum(axis=1) + count, 1)
+        denominator = np.maximum(predicted.sum(axis=1) + size, 1)
         per_film[f"{prefix}f1"] = np.where(has_genre, 2 * (predicted & true).sum(axis=1) / denominator, 0)
         per_genre |= {f"{prefix}predicted": predicted, f"{prefix}hits": predicted & true}
     parts = {name: np.asarray(values, float)[:, None] for name, values in per_film.items()}
     parts |= per_genre | {"gaps": _bin_gaps(true, prob)}
     cuts = np.cumsum([part.shape[1] for part in parts.values()])[:-1]
-    summed = weights @ np.concatenate(list(parts.values()), axis=1, dtype=np.float64)
+    summed = counts.astype(np.float64) @ np.concatenate(list(parts.values()), axis=1, dtype=np.float64)
     sums = dict(zip(parts, np.split(summed, cuts, axis=1), strict=True))  # (rounds, G)
     sums |= {name: sums[name][:, 0] for name in per_film}  # (rounds,)
 
-    films, with_genre = weights.sum(axis=1), sums["has_genre"]
+    films, with_genre = counts.sum(axis=1), sums["has_genre"]
     pairs = films * genres
     rankings = {("map", "roc_auc"): Ranking(true, prob)}
     if pooled:
@@ -157,8 +161,13 @@ def weighted_metrics(
     with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the documented NaN
         metrics = {"loss": sums["loss"] / pairs, **_decisions("", sums)}
         metrics |= {"hamming_loss": sums["wrong"] / pairs, "subset_accuracy": sums["exact"] / films}
-        for names, ranking in rankings.items():
-            scores = map(np.array, zip(*map(ranking.scores, weights), strict=True))  # (rounds, G), pooled (rounds, 1)
+        for done, (names, ranking) in enumerate(rankings.items()):
+            of_rounds = []
+            for films_drawn in counts:
+                of_rounds.append(ranking.scores(films_drawn))
+                if on_progress:
+                    on_progress(done * len(counts) + len(of_rounds), len(rankings) * len(counts))
+            scores = map(np.array, zip(*of_rounds, strict=True))  # (rounds, G), pooled (rounds, 1)
             metrics |= dict(zip(names, map(mean_of_present, scores), strict=True))
         metrics |= {
             "lrap": sums["lrap"] / with_genre,

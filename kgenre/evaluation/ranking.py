@@ -46,13 +46,14 @@ class Ranking:
         self._positives_at_start = before[self._column, self._start]
         self._positives_at_end = before[self._column, self._end]
 
-    def scores(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Return average precision and ROC AUC (C,) with films counted ``weights`` (n,) times; NaN where undefined."""
+    def scores(self, counts: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
+        """Return average precision and ROC AUC (C,) with films counted ``counts`` (n,) times; NaN where undefined."""
         columns = len(self._film)
-        films = np.zeros((columns, self._film.shape[1] + 1))  # weight of the films before each position
-        np.cumsum(weights[self._film], axis=1, out=films[:, 1:])
-        own = weights[self._positive_film]
-        found = np.concatenate([[0.0], own.cumsum()])
+        # Films before each position; sums of integers take a fifth of the time of floats'.
+        films = np.zeros((columns, self._film.shape[1] + 1), np.int64)
+        np.cumsum(counts.take(self._film), axis=1, out=films[:, 1:])
+        own = counts.take(self._positive_film)
+        found = np.concatenate([[0], own.cumsum()])
         found_start = found[self._positives_at_start] - found[self._first]
         found_end = found[self._positives_at_end] - found[self._first]
         films_start, films_end = films[self._column, self._start], films[self._column, self._end]
@@ -113,7 +114,7 @@ def roc_auc(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
 
 def _ranking(y_true: np.ndarray, y_prob: np.ndarray) -> tuple[Floats, Floats]:
     ranking = Ranking(np.asarray(y_true).astype(bool), np.asarray(y_prob, np.float64))
-    return ranking.scores(np.ones(len(y_prob)))
+    return ranking.scores(np.ones(len(y_prob), np.int64))
 
 
 def label_ranking(true: npt.NDArray[np.bool_], prob: Floats) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kgenre.data.progress_line import ProgressLine
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.evaluation.bootstrap import LEVEL, bootstrap_metrics, drawn_counts, interval
 from kgenre.evaluation.metrics import multilabel_metrics
@@ -83,9 +84,14 @@ def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[st
 
     true, pair = _on_common_films(first, second)
     columns = [first.genre_names.index(genre) for genre in genres]
-    weights = [np.ones(len(true)), *drawn_counts(len(true))]
+    counts = [np.ones(len(true), np.int64), *drawn_counts(len(true))]
     rankings = [Ranking(true[:, columns], prob[:, columns]) for prob in pair]
-    own, other = (np.array([ranking.scores(weight)[0] for weight in weights]) for ranking in rankings)
+    scores = np.empty((len(rankings), len(counts), len(genres)))
+    with ProgressLine("Comparing genres") as progress:
+        for done, drawn in enumerate(counts):
+            scores[:, done] = [ranking.scores(drawn)[0] for ranking in rankings]
+            progress(done + 1, len(counts))
+    own, other = scores
     found = {}
     for genre, values, support in zip(genres, (own - other).T, true[:, columns].sum(axis=0), strict=True):
         if support > 1:

@@ -82,3 +82,11 @@ def test_cached_resamples_equal_computed_ones():
     assert all((half[name] == rounds[name]).all() for name in half)
     assert (alone == rounds["map"]).all()
     assert evaluation.resampled(None) is rounds
+
+
+def test_the_resamples_done_are_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *done: shown.append(done))
+    true, prob = np.array([[1], [0], [1]]), np.array([[0.9], [0.2], [0.4]])
+    bootstrap_metrics(true, prob, rounds=3)
+    assert shown == [(done, 6) for done in range(1, 7)], "each ranking, that of the genres and the pooled one"
