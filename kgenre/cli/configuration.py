@@ -74,7 +74,10 @@ def make_parser(command: str, description: str) -> Parser:
     parser.add_class_arguments(Trainer, "trainer", help="flags of the Trainer")
     add_optimizer_arguments(parser)
     parser.add_argument(
-        "--ckpt_path", type=str | None, default=None, help="the path of a checkpoint or run, best, or last"
+        "--ckpt_path",
+        type=str | None,
+        default=None,
+        help="a checkpoint's folder; a run's (to fit its newest, else its best); best or last of the runs of this name",
     )
     # Not only for fit: the other commands accept it too, as they can be given the config.yaml that fit writes.
     parser.add_argument("--test", type=bool, default=False, help="fit: test the best checkpoint after training")
