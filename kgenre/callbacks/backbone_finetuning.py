@@ -66,8 +66,9 @@ class BackboneFinetuning(Callback):
         if unfreeze_backbone_at_epoch < 0 or not 0 < first < math.inf:
             raise ValueError(
                 "BackboneFinetuning takes unfreeze_backbone_at_epoch >= 0, and a finite backbone_initial_lr or "
-                f"backbone_initial_ratio_lr above 0. Received: {unfreeze_backbone_at_epoch}, {backbone_initial_lr}, "
-                f"{backbone_initial_ratio_lr}"
+                "backbone_initial_ratio_lr above 0. Received: "
+                f"unfreeze_backbone_at_epoch={unfreeze_backbone_at_epoch}, backbone_initial_lr={backbone_initial_lr}, "
+                f"backbone_initial_ratio_lr={backbone_initial_ratio_lr}"
             )
         self.unfreeze_backbone_at_epoch = unfreeze_backbone_at_epoch
         self.lambda_func = lambda_func

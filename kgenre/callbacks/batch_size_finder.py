@@ -64,7 +64,8 @@ class BatchSizeFinder(Search):
         if min(steps_per_trial, init_val, max_trials) < 1 or not 0 <= margin < 1 or max_val < init_val:
             raise ValueError(
                 "The batch size finder takes steps_per_trial, init_val and max_trials >= 1, 0 <= margin < 1, "
-                f"max_val >= init_val. Received: {steps_per_trial}, {init_val}, {max_trials}, {margin}, {max_val}"
+                f"max_val >= init_val. Received: steps_per_trial={steps_per_trial}, init_val={init_val}, "
+                f"max_trials={max_trials}, margin={margin}, max_val={max_val}"
             )
         self.mode = mode
         self.steps_per_trial = steps_per_trial

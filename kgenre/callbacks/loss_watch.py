@@ -126,7 +126,11 @@ class LossWatch(Callback):
         try:
             write_checkpoint(checkpoint, checkpoint.path)
         except OSError as error:
-            _log.warning("The rollback could not be recorded in %s (%s).", checkpoint.path, error)
+            _log.warning(
+                "%s could not be updated (%s): training that is resumed from it has its old learning rate.",
+                checkpoint.path,
+                error,
+            )
         trainer.pending_rollback = checkpoint
 
     def _lower_rates(self, trainer: Trainer, checkpoint: Checkpoint) -> None:

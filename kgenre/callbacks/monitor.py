@@ -15,7 +15,9 @@ class MonitorError(ShortTraceback, ValueError):
 def check_monitor(callback: str, monitor: str) -> str:
     """Return the monitor if it is a name."""
     if not monitor:
-        raise MonitorError(f"{callback}(monitor=...) must be the name of a logged value, such as 'val/loss'.")
+        raise MonitorError(
+            f"{callback}(monitor=...) must be the name of a logged value, such as 'val/loss'. Received: {monitor!r}"
+        )
     return monitor
 
 

@@ -53,8 +53,9 @@ class WeightAveraging(Callback):
         if update_every_n_steps < 1 or first_step < 0 or first_epoch < 0:
             raise ValueError(
                 "WeightAveraging takes update_every_n_steps >= 1, update_starting_at_step >= 0 and "
-                f"update_starting_at_epoch >= 0. Received: {update_every_n_steps}, {update_starting_at_step}, "
-                f"{update_starting_at_epoch}"
+                f"update_starting_at_epoch >= 0. Received: update_every_n_steps={update_every_n_steps}, "
+                f"update_starting_at_step={update_starting_at_step}, "
+                f"update_starting_at_epoch={update_starting_at_epoch}"
             )
         self.first_epoch = first_epoch
         self.step_part: AveragedWeights = AveragedWeights(decay, update_every_n_steps, first_step)

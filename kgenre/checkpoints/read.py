@@ -79,10 +79,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}/manifest.json cannot be read: {error}") from error
     if schema > SCHEMA:
         raise CheckpointError(
-            f"{path} has schema {schema}, but this version of kgenre reads at most {SCHEMA}: update kgenre."
+            f"{path} was written by a newer kgenre (schema {schema}, this one reads at most {SCHEMA}): update kgenre."
         )
     if schema != SCHEMA and schema not in MIGRATIONS:
-        raise CheckpointError(f"{path} has schema {schema}, which this version of kgenre does not support.")
+        raise CheckpointError(f"{path} is damaged: its manifest.json has schema {schema}, which no kgenre writes.")
     return manifest
 
 
@@ -103,7 +103,7 @@ def _verified(path: Path, name: str, entry: Mapping[str, Any]) -> bytes:
     except OSError as error:
         raise CheckpointError(f"Checkpoint {path} is damaged: {name} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        raise CheckpointError(f"Checkpoint {path} is damaged: {name} does not match its sha256.")
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} is not the file that was written (sha256).")
     return content
 
 

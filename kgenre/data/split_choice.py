@@ -124,7 +124,9 @@ def _log_changes(split: Split, kept: KeptFilms) -> None:
     gone = sum(map(len, ids_of.values())) - sum(split.sizes)
     if new or gone:
         counts = f"{new:,}", f"{gone:,}"
-        _log.warning("The checkpoint's split is kept. Films in no part of it: %s; not in the data: %s.", *counts)
+        _log.warning(
+            "The run keeps its split. Films in no part of it, not used: %s; films that are missing: %s.", *counts
+        )
     here = {split.ids[row] for row in split.train}
     if [film_id for film_id in ids_of["train"] if film_id in here] != [split.ids[row] for row in split.train]:
         _log.warning(

@@ -72,7 +72,7 @@ class StreamedPosters:
         if film_id in self.bad:
             return
         self.bad[film_id] = reason
-        _log.warning("The poster of film %s cannot be used: %s. It has weight 0.", film_id, reason)
+        _log.warning("The poster of film %s cannot be used: %s. The film is left out.", film_id, reason)
         if len(self.bad) / len(self.ids) > self.max_bad_fraction:  # see `bad_films`
             some = "; ".join(f"{i}: {why}" for i, why in list(self.bad.items())[:3])
             raise FilmDataError(

@@ -28,8 +28,8 @@ def checked_probabilities(y_prob: np.ndarray, shape: tuple[int, int]) -> np.ndar
     if np.isnan(prob).any():
         films = np.isnan(prob).any(axis=1)
         raise ValueError(
-            f"y_prob has NaN in {films.sum()} of {len(prob)} films, first in row {films.argmax()}: the model "
-            f"has diverged (try a lower learning rate), or its input holds NaN."
+            f"The probabilities (y_prob) of {films.sum()} of {len(prob)} films are NaN, first in row {films.argmax()}: "
+            "the model has diverged (try a lower learning rate), or its input holds NaN."
         )
     if prob.min() < 0 or prob.max() > 1:
         raise ValueError(

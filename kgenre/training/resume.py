@@ -100,7 +100,7 @@ def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
             names = [n for n, flag in variables.items() if flag is wanted and began.get(f"variables.{n}") is not wanted]
             if names:
                 more = f" and {len(names) - 3} more" if names[3:] else ""
-                _log.info("%s by hooks before the checkpoint was saved: %s%s.", word, ", ".join(names[:3]), more)
+                _log.info("%s during the fit, and so in the checkpoint: %s%s.", word, ", ".join(names[:3]), more)
 
 
 def data_module_record(data: DataModule) -> dict[str, Any]:
@@ -254,12 +254,12 @@ def check_position(checkpoint: Checkpoint) -> None:
     counts = {name: state.get(name) for name in ("epoch", "batch", "global_step")}
     for name, count in counts.items():
         if not isinstance(count, int) or not 0 <= count < 2**53:
-            raise CheckpointError(f"Checkpoint {checkpoint.path}: invalid {name}={str(count)[:40]} in state.json.")
+            raise CheckpointError(f"Checkpoint {checkpoint.path} is damaged: state.json has {name}={str(count)[:40]}.")
     at = state.get("validated_at")
     if at is not None and not (isinstance(at, list) and len(at) == 2 and all(isinstance(n, int) for n in at)):
-        raise CheckpointError(f"Checkpoint {checkpoint.path}: invalid validated_at={str(at)[:40]} in state.json.")
+        raise CheckpointError(f"Checkpoint {checkpoint.path} is damaged: state.json has validated_at={str(at)[:40]}.")
     if not isinstance(state.get("callbacks"), dict):
-        raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has no callbacks.")
+        raise CheckpointError(f"Checkpoint {checkpoint.path} is damaged: state.json has no callbacks.")
 
 
 def _by_key(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:

@@ -195,7 +195,7 @@ def test_missing_manifest(saved):
 def test_newer_schema_is_rejected(saved):
     manifest = json.loads((saved / "manifest.json").read_text()) | {"schema": 99}
     (saved / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match=r"has schema 99.*update kgenre"):
+    with pytest.raises(CheckpointError, match=r"newer kgenre \(schema 99, .*update kgenre"):
         read_checkpoint(saved)
 
 

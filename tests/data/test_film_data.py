@@ -574,7 +574,7 @@ def test_films_of_a_changed_folder_stay_in_their_part(films, state, sample, tmp_
     again.load_state_dict(state)
     with caplog.at_level(logging.WARNING, "kgenre"):
         again.setup("test")
-    assert "in no part of it: 1; not in the data: 10." in caplog.text
+    assert "in no part of it, not used: 1; films that are missing: 10." in caplog.text
     test_ids = {films.table.ids[i] for i in films.split.test}
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
     assert again.state_dict()["split"] == state["split"], "the films that are missing today keep their side"
@@ -635,7 +635,7 @@ def test_films_with_the_same_id_may_be_different_films(run_of_numbered_films, tm
     mixed = numbered_films(tmp_path, numbered("Ship", of=range(30)) + numbered("Horse", 30, range(10)), **state)
     mixed.setup("test")
     assert set(mixed.split.test) == {row for row in run.split.test if row < 30}
-    assert "Films in no part of it: 10; not in the data: 10." in caplog.text
+    assert "Films in no part of it, not used: 10; films that are missing: 10." in caplog.text
     assert mixed.state_dict() == state
     edited = [(i, n, "", text.upper()) if i % 2 else (i, n, title, "") for i, n, title, text in numbered("Ship")]
     same = numbered_films(tmp_path, edited, **state)

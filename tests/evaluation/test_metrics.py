@@ -178,7 +178,7 @@ GOOD = np.array([[1, 0], [0, 1]]), np.array([[0.9, 0.1], [0.2, 0.8]])
 @pytest.mark.parametrize(
     ("true", "prob", "message"),
     [
-        (GOOD[0], np.array([[0.9, 0.1], [np.nan, 0.8]]), "NaN in 1 of 2 films, first in row 1"),
+        (GOOD[0], np.array([[0.9, 0.1], [np.nan, 0.8]]), "of 1 of 2 films are NaN, first in row 1"),
         (GOOD[0], GOOD[1][:1], r"y_true's shape \(2, 2\). Received: shape \(1, 2\)"),
         (GOOD[0], GOOD[1][:, 0], r"Received: shape \(2,\)"),
         (GOOD[0][:, 0], GOOD[1][:, 0], r"shape \(films, genres\).*Received: shape \(2,\)"),

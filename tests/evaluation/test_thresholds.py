@@ -109,7 +109,7 @@ def test_json_round_trip_with_genres_in_another_order():
 
 
 def test_nan_is_refused():
-    with pytest.raises(ValueError, match="NaN in 1 of 1 films"):
+    with pytest.raises(ValueError, match="of 1 of 1 films are NaN"):
         tune_thresholds(np.array([[1]]), np.array([[np.nan]]))
 
 

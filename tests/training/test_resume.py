@@ -124,7 +124,7 @@ def test_freezing_by_a_hook_survives_resume(thaws, caplog):
         assert not same_state(whole, fit("parts", ckpt_path="last"))
         assert not same_state(whole, fit("again", ckpt_path="last", module=first.module)), "as in a notebook"
     word = "Unfrozen" if thaws else "Frozen"
-    assert f"{word} by hooks before the checkpoint was saved: norm.layers.0.gamma, norm.layers.0.beta" in caplog.text
+    assert f"{word} during the fit, and so in the checkpoint: norm.layers.0.gamma, norm.layers.0.beta" in caplog.text
 
 
 # Where the first part of a run stops.
@@ -433,7 +433,7 @@ def reseal(folder, change):
 def test_invalid_checkpoint_state_is_named(saved_run, key, value, named):
     folder = Path(shutil.copytree(saved_run, "checkpoint"))
     reseal(folder, lambda state: state.update({key: value}))
-    with pytest.raises(CheckpointError, match=f"^Checkpoint checkpoint: .*{named}"):
+    with pytest.raises(CheckpointError, match=f"^Checkpoint checkpoint( is damaged)?: .*{named}"):
         trainer(max_epochs=2).fit(Dropping(), dataset(), boring_batches(1), ckpt_path="checkpoint")
 
 
@@ -790,7 +790,7 @@ def test_last_fails_if_every_checkpoint_is_damaged(kept, others):
     again, module = trainer(max_epochs=4), BoringModule()
     with pytest.raises(
         CheckpointError,
-        match=rf"step=000015 is damaged: weights.safetensors does not match its sha256, {others} .*leave ckpt_path out",
+        match=rf"step=000015 is damaged: weights.safetensors is not the file .*sha256.*{others} .*leave ckpt_path out",
     ):
         again.fit(module, dataset(), ckpt_path="last")
     assert again.global_step == 0
