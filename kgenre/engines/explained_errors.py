@@ -38,7 +38,9 @@ _NO_VALUES_IN_JAX = {
     "TracerBoolConversionError",
     "TracerIntegerConversionError",
 }
-_LOOKUPS = {"index_lookup.py", "integer_lookup.py", "string_lookup.py", "text_vectorization.py"}  # of Keras
+_LOOKUPS = {"hashed_crossing.py", "hashing.py", "index_lookup.py", "integer_lookup.py", "string_lookup.py"}  # of Keras
+_LOOKUPS |= {"text_vectorization.py"}
+_NO_REMATERIALIZATION = "custom_gradient decorator currently supports keywords arguments only"  # TensorFlow
 _NOT_CONVERTED = (  # a `keras.Variable` in place of a tensor
     "Triggering __jax_array__() during abstractification",  # JAX: as an operand or index
     "to a NumPy dtype (via `.dtype` value",  # JAX: in a list or tuple
@@ -49,7 +51,8 @@ _MIXED_DTYPES = re.compile(r"Input '\w+' of '\w+' Op has type (\w+) that does no
 
 def explained(error: Exception, step: str) -> str | None:
     """The message for an error that ``step`` raised; None for an error that speaks for itself."""
-    text, lines = str(error), users_lines(error.__traceback__)
+    text, errors = str(error), _with_the_original(error)
+    lines = [line for one in errors for line in users_lines(one.__traceback__)]
     if "is accessed from" in text:  # TensorFlow: one branch reads what the other assigned
         return ASSIGNED_IN_BRANCH
     if "seeded random ops" in text:  # Keras's message under JAX; elsewhere the scope detects it
@@ -69,20 +72,26 @@ def explained(error: Exception, step: str) -> str | None:
             f"{step} slices with a tensor as a bound at {place}, but a step compiled by JAX must know the length of a "
             "slice: use keras.ops.slice(x, starts, shape), or slice_update(x, starts, rows)."
         )
-    # Keras creates JAX's errors again to extend their messages, which fails with another error.
-    errors = [error, *([error.__context__] if "_error_repr" in text and error.__context__ else [])]
     if any(type(one).__name__ == "NonConcreteBooleanIndexError" for one in errors):
         return (
             f"{step} selects rows by a mask at {place}, but a step compiled by JAX must know how many. Weight them "
             "instead: ops.sum(ops.where(mask, loss, 0.0)) / ops.sum(ops.cast(mask, 'float32')) is the mean loss of "
             "the chosen rows."
         )
-    if any(map(_is_of_jax, errors)) or any(sign in text for sign in _NO_VALUES):
-        files = (Path(frame.filename).name for one in errors for frame in traceback.extract_tb(one.__traceback__))
+    has_no_values = any(map(_is_of_jax, errors)) or any(sign in text for sign in _NO_VALUES)
+    files = {Path(frame.filename).name for one in errors for frame in traceback.extract_tb(one.__traceback__)}
+    is_in_keras = not users_lines(errors[-1].__traceback__)
+    if _NO_REMATERIALIZATION in text or (has_no_values and is_in_keras and "ad_checkpoint.py" in files):  # JAX's
+        return (
+            f"{step} calls a layer created in keras.RematScope at {place}, which Keras cannot recompute in a compiled "
+            "step: no layer under TensorFlow, none with an argument `training` under JAX. Use "
+            "RematScope(mode='activations'), or create the layer outside of the scope."
+        )
+    if has_no_values:
         if not _LOOKUPS.isdisjoint(files):
             return (
-                f"{step} calls a layer with a vocabulary at {place}. Keras runs it with TensorFlow, which a step "
-                "compiled by another backend cannot call. Apply the layer in the data pipeline, for example in "
+                f"{step} calls a layer with a vocabulary or hash at {place}. Keras runs it with TensorFlow, which a "
+                "step compiled by another backend cannot call. Apply the layer in the data pipeline, for example in "
                 "dataset.map(...) of tf.data, or to whole arrays before training."
             )
         if "Iterating over a symbolic" in text:
@@ -107,6 +116,17 @@ def explained(error: Exception, step: str) -> str | None:
             "variable.value: in a list or tuple, as an index, and to operations such as slice_update."
         )
     return None
+
+
+def _with_the_original(error: BaseException) -> list[BaseException]:
+    """The error, and what led to it where Keras has created an error of JAX again to extend its message.
+
+    That fails with another error, once more in each layer around the one that failed.
+    """
+    errors = [error]
+    while "_error_repr" in str(errors[-1]) and (earlier := errors[-1].__context__) is not None:
+        errors.append(earlier)
+    return errors
 
 
 def _is_of_jax(error: BaseException) -> bool:

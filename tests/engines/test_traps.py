@@ -144,17 +144,49 @@ ASKS = {
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow compiles it, torch runs it as Python")
-def test_vocabulary_layer_error_suggests_dataset_map():
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("lookup", [lambda: layers.IntegerLookup(vocabulary=[1, 2]), lambda: layers.Hashing(3)])
+def test_lookup_layer_error_suggests_dataset_map(lookup, nested):
     class Looks(BoringModule):
         def __init__(self):
             super().__init__()
-            self.lookup = layers.IntegerLookup(vocabulary=[1, 2])
+            self.lookup = keras.Sequential([lookup()]) if nested else lookup()
 
         def training_step(self, batch, batch_idx):
             return self.error(batch) * ops.mean(self.lookup(ops.cast(batch["x"], "int32")))
 
-    with pytest.raises(StepError, match=r"^training_step calls a layer with a vocabulary at .*dataset\.map"):
+    with pytest.raises(StepError, match=r"^training_step calls a layer with a vocabulary or hash at .*dataset\.map"):
         fit(Looks())
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_reading_values_in_a_layer_names_its_line(depth):
+    class Asks(layers.Layer):
+        def call(self, x):
+            return x * 2 if ops.sum(x) > 0 else x
+
+    module, layer = BoringModule(), Asks()
+    for _ in range(depth):
+        layer = keras.Sequential([layer])
+    module.model = keras.Sequential([layer, module.model])
+
+    told = r"^training_step reads the values of .* at test_traps\.py, line \d+ \(return x \* 2 if .*keras\.ops"
+    with pytest.raises(StepError, match=told):
+        fit(module)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
+def test_rematerialization_that_keras_cannot_compile_is_explained():
+    class Recomputes(BoringModule):
+        def __init__(self, mode):
+            super().__init__()
+            with keras.RematScope(mode=mode):
+                self.model = keras.Sequential([layers.Dense(3, "gelu"), layers.Dropout(0.5, seed=1), layers.Dense(2)])
+
+    with pytest.raises(StepError, match=r"keras\.RematScope at boring\.py.*mode='activations'"):
+        fit(Recomputes("full"))
+    fit(Recomputes("activations"))
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
