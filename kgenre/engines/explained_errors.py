@@ -94,6 +94,12 @@ def explained(error: Exception, step: str) -> str | None:
                 "step compiled by another backend cannot call. Apply the layer in the data pipeline, for example in "
                 "dataset.map(...) of tf.data, or to whole arrays before training."
             )
+        if is_in_keras:
+            return (
+                f"{step} calls a layer of Keras at {place} that reads the values of a tensor, but they do not exist "
+                "yet while the step is compiled. Pass it training=True or False, not a tensor. A layer that prepares data, "
+                "such as RandomElasticTransform, can be applied in the data pipeline, with dataset.map(...) of tf.data."
+            )
         if "Iterating over a symbolic" in text:
             return (
                 f"{step} iterates over a tensor at {place}. For x, y = batch, pass batches that are tuples, such as "

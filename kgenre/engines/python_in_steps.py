@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgenre.engines.named_variables import all_layers
 from kgenre.engines.step_error import StepError
 from kgenre.engines.written_code import is_of_users, named_by, names_in
 
@@ -59,7 +60,8 @@ class Attributes:
         changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
         drawn = after.generators != self.generators
         if after.random != self.random:  # building layers or a data loader's thread may draw too
-            drawn = drawn or any(map(_draws, named_by(module, step)))
+            mixes = any(isinstance(layer, keras.layers.AugMix) for layer in all_layers(module))  # with Python's numbers
+            drawn = drawn or mixes or any(map(_draws, named_by(module, step)))
         if drawn:
             warnings.warn(
                 f"{step} draws random numbers with Python or NumPy, but Python code in a step runs only when the step "

@@ -159,6 +159,23 @@ def test_lookup_layer_error_suggests_dataset_map(lookup, nested):
         fit(Looks())
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="others compile or run it")
+@pytest.mark.parametrize("nested", [False, True])
+def test_layer_of_keras_that_reads_values_is_explained(nested):
+    class Augments(BoringModule):
+        def __init__(self):
+            super().__init__()
+            augment = layers.RandomElasticTransform(seed=1)
+            self.augment = keras.Sequential([augment]) if nested else augment
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) + ops.mean(self.augment(ops.ones((1, 4, 4, 3)), training=True))
+
+    told = r"^training_step calls a layer of Keras at test_traps\.py, line \d+ .* reads the values .*dataset\.map"
+    with pytest.raises(StepError, match=told):
+        fit(Augments())
+
+
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_reading_values_in_a_layer_names_its_line(depth):
@@ -540,6 +557,21 @@ def test_python_random_numbers_in_a_step_warn(draws):
 
     with pytest.warns(UserWarning, match=r"training_step draws .* the same numbers\. Use keras\.random with seed"):
         fit(Mixes())
+
+
+@compiled
+def test_python_random_numbers_of_a_keras_layer_warn():
+    class Augments(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.augment = layers.AugMix(num_chains=1, seed=1)
+
+        def training_step(self, batch, batch_idx):
+            images = self.augment(ops.ones((1, 4, 4, 3)), training=True)
+            return self.error(batch) + 0.0 * ops.mean(images)
+
+    with pytest.warns(UserWarning, match=r"training_step draws .* the same numbers\..* in the data pipeline"):
+        fit(Augments())
 
 
 def test_random_numbers_of_another_thread_do_not_warn():
