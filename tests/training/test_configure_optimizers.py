@@ -228,6 +228,10 @@ def with_one_plateau():
     return {pattern: {"optimizer": SGD(), "lr_scheduler": plateau} for pattern in (".*kernel", ".*")}
 
 
+def multi_optimizer():
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(SGD()))
+
+
 @pytest.mark.parametrize(
     ("optimizers", "message"),
     [
@@ -252,6 +256,7 @@ def with_one_plateau():
         (with_one_plateau, "one ReduceLROnPlateau for several optimizers: create one for each"),
         (lambda: SGD(lambda: 0.1), "the learning rate is a function.*as 'lr_scheduler'"),
         (lambda: SGD(use_ema=True), "use_ema=True"),
+        (multi_optimizer, "returned a MultiOptimizer.*by pattern"),
         (lambda: keras.optimizers.LossScaleOptimizer(SGD()), r"precision='16-mixed'\) scales the loss"),
     ],
 )
