@@ -97,8 +97,8 @@ def explained(error: Exception, step: str) -> str | None:
         if is_in_keras:
             return (
                 f"{step} calls a layer of Keras at {place} that reads the values of a tensor, but they do not exist "
-                "yet while the step is compiled. Pass it training=True or False, not a tensor. A layer that prepares data, "
-                "such as RandomElasticTransform, can be applied in the data pipeline, with dataset.map(...) of tf.data."
+                "yet while the step is compiled. Pass it training=True or False, not a tensor. A layer that prepares "
+                "data, such as RandomElasticTransform, can be applied in the data pipeline: dataset.map(...) of tf.data."
             )
         if "Iterating over a symbolic" in text:
             return (

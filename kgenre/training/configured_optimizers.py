@@ -78,8 +78,8 @@ def _check_optimizer(optimizer: Any, where: str) -> Any:
         raise TrainerError(f"{where} must return {_FORMS}. Received: {optimizer!r}")
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
         raise TrainerError(
-            f"{where} returned a MultiOptimizer, which has no learning rate to log or schedule, and cannot freeze a layer "
-            'during a fit. Return the optimizers by pattern: {"encoder.*": Adam(1e-4), ".*": Adam(1e-3)}'
+            f"{where} returned a MultiOptimizer, which has no learning rate to log or schedule, and cannot freeze a "
+            'layer during a fit. Return the optimizers by pattern: {"encoder.*": Adam(1e-4), ".*": Adam(1e-3)}'
         )
     if getattr(optimizer, "gradient_accumulation_steps", None):
         raise TrainerError(
