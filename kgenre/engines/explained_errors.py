@@ -98,7 +98,7 @@ def explained(error: Exception, step: str) -> str | None:
             return (
                 f"{step} calls a layer of Keras at {place} that reads the values of a tensor, but they do not exist "
                 "yet while the step is compiled. Pass it training=True or False, not a tensor. A layer that prepares "
-                "data, such as RandomElasticTransform, can be applied in the data pipeline: dataset.map(...) of tf.data."
+                "data, such as RandomElasticTransform, can be applied in the data pipeline: tf.data's dataset.map(...)."
             )
         if "Iterating over a symbolic" in text:
             return (
