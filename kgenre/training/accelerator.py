@@ -79,6 +79,25 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     return tuple(found[index] for index in wanted)
 
 
+def check_distribution(chosen: Sequence[str]) -> None:
+    """Reject a distribution of Keras's that the chosen devices do not follow.
+
+    Raises:
+        TrainerError: it distributes weights, or it distributes batches and no devices were chosen.
+    """
+    import keras
+
+    found = keras.distribution.distribution()
+    if found is None or found.device_mesh.devices.size == 1:
+        return
+    if not chosen or not isinstance(found, keras.distribution.DataParallel):
+        raise TrainerError(
+            f"keras.distribution.set_distribution was called with a {type(found).__name__}, but kgenre divides batches "
+            "itself and keeps all weights on each device. Leave it out and use "
+            f"Trainer(devices={found.device_mesh.devices.size})."
+        )
+
+
 def log_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None:
     """Log the backend and the devices it computes on.
 

@@ -16,7 +16,7 @@ from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
 from kgenre.engines.replaced_runs import free_replaced, remember
-from kgenre.training.accelerator import choose_devices
+from kgenre.training.accelerator import check_distribution, choose_devices
 from kgenre.training.cleanup import Part, attempt, cleaning_up
 from kgenre.training.configured_model import configure_model
 from kgenre.training.configured_optimizers import configured_optimizers
@@ -75,6 +75,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
         with t.stop_signal.listening(), leaving_run(t), cleaning_up(_cleanup(t, stage)), _telling_of_errors(t, stage):
             t.state.stage, t.state.status = "train" if stage == "fit" else stage, "running"
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
+            check_distribution(devices)
             t.step_options = dataclasses.replace(
                 t.step_options,
                 devices=devices,

@@ -255,6 +255,9 @@ one, alone, _ = losses(9)
 _, resumed, _ = losses(9, ckpt_path=FOLDER, **both)
 _, elsewhere, _ = losses(9, ckpt_path=FOLDER)
 quiet_trainer(**both).fit(Net(), [{**batch, "scale": 1.0} for batch in boring_batches(2)])  # scalars are not divided
+keras.distribution.set_distribution(keras.distribution.DataParallel())
+_, distributed, _ = losses(3, **both)
+keras.distribution.set_distribution(None)
 class UnknownLength:
     def __iter__(self):
         return iter(boring_dataset(rows=15))
@@ -267,7 +270,8 @@ def refused(stage, *sources):
 odd, even = boring_dataset(rows=15), boring_dataset()
 messages = [refused("fit", odd), refused("fit", even, odd), refused("test", odd), refused("fit", UnknownLength())]
 print(json.dumps({"alone": alone, "together": together, "spread": sorted(spread),
-    "resumed": resumed, "elsewhere": elsewhere, "messages": messages, "val": [one.callback_metrics["val/loss"],
+    "resumed": resumed, "elsewhere": elsewhere, "distributed": distributed,
+    "messages": messages, "val": [one.callback_metrics["val/loss"],
     two.callback_metrics["val/loss"]], "devices": one.engine.options.devices + two.engine.options.devices}))
 """
 
@@ -283,9 +287,27 @@ def test_two_devices_compute_the_same_as_one(run_python, tmp_path):
     assert len(set(result["together"])) == 9
     assert result["val"][1] == pytest.approx(result["val"][0], rel=1e-4)
     assert result["resumed"] == result["together"][6:]  # bit for bit
+    assert result["distributed"] == pytest.approx(result["together"][:3], rel=1e-4)
     assert result["elsewhere"] == pytest.approx(result["resumed"], rel=1e-4)
     divided = "Error: Each batch is divided among 2 devices. "
     for name, (steps, message) in zip(("train", "val", "test"), result["messages"], strict=False):
         assert (steps, message[: message.index(":", 20)]) == (0, f"Trainer{divided}The last {name} batch has 7 rows")
     assert result["messages"][3][0] == 1
     assert result["messages"][3][1].startswith(f"Step{divided}Received one of 7 rows")
+
+
+@pytest.mark.parametrize("kind", ["DataParallel", "ModelParallel"])
+def test_distribution_of_keras_is_rejected(kind):
+    mesh = keras.distribution.DeviceMesh((1, 2), ["batch", "model"], ["cpu:0", "cpu:1"])
+    found = (
+        keras.distribution.DataParallel(devices=["cpu:0", "cpu:1"])
+        if kind == "DataParallel"
+        else keras.distribution.ModelParallel(layout_map=keras.distribution.LayoutMap(mesh), batch_dim_name="batch")
+    )
+    module = BoringModule()
+    keras.distribution.set_distribution(found)
+    try:
+        with pytest.raises(TrainerError, match=rf"with a {kind}, .* use Trainer\(devices=2\)\.$"):
+            quiet_trainer().fit(module, boring_batches(1))
+    finally:
+        keras.distribution.set_distribution(None)
