@@ -70,7 +70,10 @@ def read_space(section: Mapping[str, Any]) -> dict[str, Sequence[Any] | Range]:
     return space
 
 
-_TAKES = "takes a list such as [1e-3, 1e-4] or a range such as {min: 1e-5, max: 1e-2, log: true}."
+_TAKES = (
+    "takes a list such as [1e-3, 1e-4] or a range such as {min: 1e-5, max: 1e-2, log: true}, for a grid also with "
+    f"steps, from 2 to {MOST_TRIALS}."
+)
 
 
 def _range(name: str, value: Mapping[str, Any]) -> Range:
