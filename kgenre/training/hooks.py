@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import ProgressBar
 from kgenre.callbacks.callback import HOOKS, Callback, overrides
-from kgenre.training.cleanup import Part, attempt
+from kgenre.training.cleanup import Part, attempt, cleaning_up
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
@@ -97,8 +97,10 @@ class Hooks:
 
     def on_exception(self, exception: BaseException) -> None:
         """Tell everyone, although some fail: checkpoints are saved here, and the exception is what is to be raised."""
-        for owner, hook in self._chains["on_exception"]:
-            attempt(f"{type(owner).__name__}.on_exception", partial(hook, exception))
+        named = [(f"{type(owner).__name__}.on_exception", hook) for owner, hook in self._chains["on_exception"]]
+        # `attempt` logs an error; after ``sys.exit()`` in a hook, too, the others are called.
+        with cleaning_up((name, partial(attempt, name, partial(hook, exception))) for name, hook in named):
+            pass
 
     def has_users_batch_hooks(self, stage: str) -> bool:
         """Whether hooks of a stage's batches may read and assign weights. kgenre's own do not, or sync themselves."""

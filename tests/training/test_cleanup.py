@@ -93,6 +93,17 @@ def test_failing_hook_of_an_interrupted_fit_does_not_keep_it_from_saving(caplog)
     assert "BoringModule.on_exception failed: OSError('of the module')" in caplog.messages
 
 
+def test_hook_that_exits_does_not_keep_a_failed_fit_from_saving():
+    called = []
+    leave = Lambdas(on_train_batch_end=failing(ValueError()), on_exception=failing(SystemExit(3)))
+    checkpoint = ModelCheckpoint(save_on_exception=True)
+    trainer = quiet_trainer(callbacks=[leave, checkpoint], enable_checkpointing=True, logger=Note(called))
+    with pytest.raises(SystemExit, match="3"):
+        trainer.fit(BoringModule(), Data(called))
+    assert checkpoint.last_model_path.is_dir()
+    assert called == ["finalize failed", "data"]
+
+
 def test_everything_is_cleaned_up_although_parts_fail(caplog):
     called = []
     callbacks = [
