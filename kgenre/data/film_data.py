@@ -37,6 +37,7 @@ _log = logging.getLogger("kgenre")
 _OF_FILMS = ("posters", "overviews", "image_size", "resize", "standardize", "stem", "word_split")
 _OF_VOCABULARY = ("vocabulary_size", "sequence_length", "min_df")
 _OF_SPLIT = ("val_fraction", "test_fraction", "split_seed", "given_split")
+_OF_ARGUMENTS = (*_OF_VOCABULARY, *_OF_SPLIT)
 
 
 class FilmData(DataModule):
@@ -160,6 +161,8 @@ class FilmData(DataModule):
         self.word_split = word_split
         self._kept: KeptFilms | None = None  # from a checkpoint
         self._films: FilmsInUse | None = None
+        # What held before a stage loaded a checkpoint: what an earlier one kept, and the arguments.
+        self._before_stage: tuple[KeptFilms | None, dict[str, Any]] | None = None
 
     # ---------- reading
 
@@ -168,7 +171,14 @@ class FilmData(DataModule):
         self._folder()
 
     def setup(self, stage: str) -> None:
-        """Read, check, decode and split, once; "predict" needs no split and no genres."""
+        """Read, check, decode and split, once; "predict" needs no split and no genres.
+
+        Films that are not those of the checkpoint's run are split anew for a stage that evaluates another part. A fit
+        without ``ckpt_path`` uses the given arguments again that the checkpoint of an earlier stage has replaced.
+        """
+        trainer = self.trainer
+        if stage == "fit" and trainer and trainer.state.status == "running" and trainer.ckpt_path is None:
+            self._undo_stage()
         if self._films is not None and self._films.to_predict and stage != "predict":
             self._films = None  # films to predict may lack genres and posters: read them again, with all checks
         if self._films is None:
@@ -176,6 +186,19 @@ class FilmData(DataModule):
             _log.info("%s", self.description)
         elif stage != "predict":
             refuse_other_films(self.trainer, self._kept, stage, self._films.all_films)
+            if self._films.stage != stage and not (self._are_own(self._films.stage) and self._are_own(stage)):
+                whole = self._draw_split(self._films, stage)
+                self._films = replace(self._films, whole_split=whole, stage=stage)
+                _log.info("%s", self.description)
+        if stage == "fit" and self._kept and not self._are_own("fit"):
+            # The module will have been trained on these: from now on, they are the run's own.
+            self._kept = replace(self._kept, split=None, marks="")
+            self._kept = self._films_to_keep()
+
+    def _are_own(self, stage: str) -> bool:
+        """Whether these are the films of the checkpoint's run, or there is none."""
+        kept = self._kept
+        return kept is None or kept.split is None or kept.own_split(self._in_use.all_films, stage) is not None
 
     def _folder(self) -> str | os.PathLike[str]:
         if self.path is not None:
@@ -206,14 +229,14 @@ class FilmData(DataModule):
         if without_poster := [bad for bad in found.bad_posters if bad.id not in unused]:
             count = f"{len(without_poster):,}"
             _log.warning("Used without a poster (%s): %s.", count, summarize_left_out(without_poster))
-        split = None if stage == "predict" else self._draw_split(found, to_test=stage == "test")
+        split = None if stage == "predict" else self._draw_split(found, stage)
         vectorizer, tokens = self._vectorizer, None
         if self.overviews:
             if vectorizer is None:
-                split = split or self._draw_split(found, to_test=False)
+                split = split or self._draw_split(found, "fit")
                 vectorizer = self._learned_vectorizer(found.table, split.restrict(found.rows))
             tokens = encoded(found.table.overviews, vectorizer)
-        return replace(found, vectorizer=vectorizer, tokens=tokens, whole_split=split, to_predict=stage == "predict")
+        return replace(found, vectorizer=vectorizer, tokens=tokens, whole_split=split, stage=stage)
 
     def _read_table(self, stage: str) -> FilmTable:
         """Read the films, log the notes about them, and refuse those that do not fit the stage."""
@@ -239,12 +262,12 @@ class FilmData(DataModule):
     def _may_lack(self) -> bool:
         return self.incomplete == "keep" and self.posters and self.overviews
 
-    def _draw_split(self, films: FilmsInUse, to_test: bool) -> Split:
-        if self._kept and self._kept.split and not self._kept.has_none_of(films.all_films):
+    def _draw_split(self, films: FilmsInUse, stage: str) -> Split:
+        if self._kept and self._kept.own_split(films.all_films, stage):
             self._restore_arguments(self._kept.arguments, _OF_SPLIT)
         fractions = self.val_fraction, self.test_fraction
         return choose_split(
-            films.all_films, films.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
+            films.all_films, films.poster_files, self._kept, self.given_split, fractions, self.split_seed, stage
         )
 
     @property
@@ -282,7 +305,7 @@ class FilmData(DataModule):
         films = self._in_use
         if films.split is not None:
             return films.split
-        whole = self._draw_split(films, to_test=False)  # the films were read for prediction, without a split
+        whole = self._draw_split(films, "fit")  # the films were read for prediction, without a split
         self._films = replace(films, whole_split=whole)
         return whole.restrict(films.rows)
 
@@ -404,8 +427,8 @@ class FilmData(DataModule):
 
     @property
     def results_name(self) -> str:
-        """The name of the films' folder (or folder and table) if the checkpoint's split has none of them; else ""."""
-        if not (self._kept and self._kept.has_none_of(self._in_use.all_films)):
+        """The name of the films' folder (or folder and table) if they are not the checkpoint's run's own; else ""."""
+        if not self._kept or self._are_own(self._in_use.stage):
             return ""
         path = Path(self.results_source)
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
@@ -424,9 +447,10 @@ class FilmData(DataModule):
         kept, films = self._kept, self._films
         if films is None:
             return kept
-        # The checkpoint's split is kept as it is, including films that are missing now, if it applies to these films.
+        # The checkpoint's split is kept as it is, including films that are missing now.
         split, marks = (kept.split, kept.marks) if kept else (None, "")
-        if films.whole_split and (not (kept and split) or kept.has_none_of(films.all_films)):
+        arguments = kept.arguments if kept and split else {name: getattr(self, name) for name in _OF_ARGUMENTS}
+        if films.whole_split and split is None:
             split = films.whole_split.to_json()
             marks = "".join(films.all_films.marks[films.whole_split.rows])
         return KeptFilms(
@@ -436,7 +460,7 @@ class FilmData(DataModule):
             sequence_length=self._vectorizer.sequence_length if self._vectorizer else None,
             split=split,
             marks=marks,
-            arguments={name: getattr(self, name) for name in (*_OF_VOCABULARY, *_OF_SPLIT)},
+            arguments=arguments,
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -444,12 +468,25 @@ class FilmData(DataModule):
         if not state:
             return
         is_unchanged = state == self.state_dict()
+        if self.trainer is None or self.trainer.state.status != "running":
+            self._before_stage = None
+        elif not is_unchanged and self._before_stage is None:
+            self._before_stage = self._kept, {name: getattr(self, name) for name in (*_OF_FILMS, *_OF_ARGUMENTS)}
         self._kept = kept = KeptFilms.from_json(state)
         if is_unchanged:
             return
         of_films = {name: getattr(kept, name) for name in _OF_FILMS}
         self._restore_arguments(of_films | kept.arguments, (*_OF_FILMS, *_OF_VOCABULARY))
         self._films = None
+
+    def _undo_stage(self) -> None:
+        """Return to what held before a stage loaded a checkpoint."""
+        if self._before_stage is not None:
+            self._kept, arguments = self._before_stage
+            for name in (name for name, value in arguments.items() if getattr(self, name) != value):
+                setattr(self, name, arguments[name])
+                setattr(self.hparams, name, arguments[name])
+            self._films = self._before_stage = None
 
     def _restore_arguments(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
         """Replace given arguments with the checkpoint's, and log which."""

@@ -53,7 +53,7 @@ class FilmsInUse:
         vectorizer: turns overviews into token ids; None if none are read.
         tokens: int32 (n, T), the token ids of the overviews; None if none are read.
         whole_split: the split of ``all_films``; None if none was drawn, as for films to predict.
-        to_predict: the films were read to be predicted, so they may lack genres and any number of posters.
+        stage: what they were read and split for; films to "predict" may lack genres and any number of posters.
     """
 
     all_films: FilmTable
@@ -66,7 +66,12 @@ class FilmsInUse:
     vectorizer: OverviewVectorizer | None = None
     tokens: TokenIds | None = None
     whole_split: Split | None = None
-    to_predict: bool = False
+    stage: str = ""
+
+    @property
+    def to_predict(self) -> bool:
+        """Whether the films were read to be predicted."""
+        return self.stage == "predict"
 
     @cached_property
     def table(self) -> FilmTable:

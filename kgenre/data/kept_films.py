@@ -19,9 +19,10 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.film_marks import LETTERS, UNKNOWN, may_be_the_same
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import OverviewVectorizer
-from kgenre.data.split import PARTS, Split
+from kgenre.data.split import EVALUATED, PARTS, Split
 
 _MOVED = 0.05  # of the films; up to this share, someone may have edited a few ids by hand
+_NEARLY_ALL = 0.9  # of the films of a part; the others may have been removed since
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,18 @@ class KeptFilms:
         others = {films.ids[row] for row in np.flatnonzero(replaced).tolist()}
         parts = {part: [film_id for film_id in self.split[part] if film_id not in others] for part in PARTS}
         return Split.from_json(self.split | parts, films.ids)
+
+    def own_split(self, films: FilmTable, stage: str) -> Split | None:
+        """Return the split over these films if they are the run's own, None if there is no split or they are others.
+
+        To validate or test, they are its own if nearly all films of that part are among them; otherwise any is enough.
+        """
+        split = self.split_over(films)
+        if self.split is None or split is None or not any(split.sizes):
+            return None
+        part = EVALUATED.get(stage)
+        here = 1.0 if part is None or not self.split[part] else len(getattr(split, part)) / len(self.split[part])
+        return split if here >= _NEARLY_ALL else None
 
     def seen_in_training(self, films: FilmTable) -> npt.NDArray[np.bool_]:
         """Return which films the run trained or validated on, even if their ids have changed since; bool (n,).

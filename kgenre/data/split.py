@@ -20,6 +20,7 @@ from kgenre.data.poster_examination import examine_posters
 from kgenre.data.stratification import iterative_stratification
 
 PARTS = ("train", "validation", "test")
+EVALUATED = {"validate": "validation", "test": "test"}  # the part that each of these stages evaluates
 MIN_FILMS = 10
 _LEAST_OF_SHARE = 0.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.kept_films import KeptFilms
 from kgenre.data.packed_columns import ExaminedPosters
-from kgenre.data.split import PARTS, Split, group_near_duplicates, split_films
+from kgenre.data.split import EVALUATED, PARTS, Split, group_near_duplicates, split_films
 
 if TYPE_CHECKING:
     from kgenre.training import Trainer
@@ -27,60 +28,78 @@ def choose_split(
     take_given: bool,
     fractions: tuple[float, float],
     seed: int,
-    to_test: bool,
+    stage: str,
 ) -> Split:
     """Return a split of all films as read, before any is left out.
 
     Args:
         films: all films as read.
         poster_files: what `examine_posters` returned for their posters.
-        kept: what a checkpoint keeps of its run's films; its split is used if it has any of ``films``.
+        kept: what a checkpoint keeps of its run's films; its split is used if ``films`` are its own.
         take_given: use the split that comes with the films, if there is one.
         fractions: shares of the films for validation and test, if a split is drawn.
         seed: the seed to draw a split with.
-        to_test: the films are meant to test a model: if the run's split has none of them, and no given split is used,
-            all are test films except those that the model was trained on under other ids.
+        stage: what the split is for. If the films are not the run's own, those that it was trained on are never test
+            films, and "test" without a given split tests all others.
 
     Raises:
-        FilmDataError: see `KeptFilms.split_over` and `split_films`; or the model was trained on all of the films to
-            test, under other ids.
+        FilmDataError: see `KeptFilms.split_over` and `split_films`; or the model was trained on all films to test.
     """
-    if kept and (split := kept.split_over(films)):
-        if sum(split.sizes):
-            _log_changes(split, kept)
-            return split
-        seen = kept.seen_in_training(films)
-        if to_test and not (take_given and films.split):
-            return _all_but(seen, films, seed)
-        _log.warning(
-            "None of these %s films is in the checkpoint's split: a new split is drawn.%s",
-            f"{len(films):,}",
-            f" The model was trained on {seen.sum():,} of them, under different ids." if seen.any() else "",
-        )
-    if take_given and films.split:
-        _log.info("Using the split that comes with the films (--data.given_split).")
-        state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
-        split = Split.from_json(state, films.ids)
-        _warn_about_leaks(split, group_near_duplicates(films, poster_files))
-        return split
-    return split_films(films, *fractions, seed, poster_files)
+    given = take_given and bool(films.split)
+    if kept is None or kept.split is None:
+        if given:
+            _log.info("Using the split that comes with the films (--data.given_split).")
+        return _new_split(films, poster_files, given, fractions, seed)
+    if own := kept.own_split(films, stage):
+        _log_changes(own, kept, stage)
+        return own
+    seen = kept.seen_in_training(films)
+    if stage == "test" and not given:
+        everything = np.arange(len(films))
+        split = Split(everything[:0], everything[:0], everything, films.ids, seed=seed)
+    else:
+        split = _new_split(films, poster_files, given, fractions, seed)
+    _log_others(films, kept, split, given, seen, stage)
+    return replace(split, test=split.test[~seen[split.test]])
 
 
-def _all_but(seen: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
-    if seen.all():
+def _new_split(
+    films: FilmTable, poster_files: ExaminedPosters, given: bool, fractions: tuple[float, float], seed: int
+) -> Split:
+    if not given:
+        return split_films(films, *fractions, seed, poster_files)
+    state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **(films.split or {})}
+    split = Split.from_json(state, films.ids)
+    _warn_about_leaks(split, group_near_duplicates(films, poster_files))
+    return split
+
+
+def _log_others(
+    films: FilmTable, kept: KeptFilms, split: Split, given: bool, seen: npt.NDArray[np.bool_], stage: str
+) -> None:
+    """Log how films that are not the run's own are used.
+
+    Raises:
+        FilmDataError: the model was trained on all films to test.
+    """
+    table, ids = f"these {len(films):,} films", ", under different ids" if kept.has_none_of(films) else ""
+    if stage == "test" and len(split.test) and seen[split.test].all():
+        which = f"the {len(split.test):,} test films among {table}" if given else table
         raise FilmDataError(
-            f"The model was trained on all of these {len(films):,} films, under different ids. Give films that it was "
-            "not trained on, or the original table."
+            f"The model was trained on all of {which}{ids}. Give films that it was not trained on, or the original "
+            "table."
         )
-    but = f" except {seen.sum():,} that it was trained on, under different ids" if seen.any() else ""
-    _log.warning(
-        "None of these %s films is in the checkpoint's split: the model is tested on all of them%s. There are no "
-        "baselines to compare it with, as there are no films to fit them on.",
-        f"{len(films):,}",
-        but,
-    )
-    none = np.array([], np.int64)
-    return Split(none, none, np.flatnonzero(~seen), films.ids, seed=seed)
+    if stage == "test" and not given:
+        but = f" except {seen.sum():,} that it was trained on{ids}" if seen.any() else ""
+        how = f"the model is tested on all of them{but}"
+        then = " There are no baselines to compare it with, as there are no films to fit them on."
+    else:
+        how = "the split that comes with them is used (--data.given_split)" if given else "a new split is drawn"
+        so = "the results look better than they are" if stage == "validate" else "these are not tested"
+        then = f" The model was trained on {seen.sum():,} of them{ids}: {so}." if seen.any() else ""
+    none = f"None of {table} is in the checkpoint's split"
+    few = f"Too few of {table} are {EVALUATED.get(stage)} films of the checkpoint's run"
+    _log.warning("%s: %s.%s", none if ids else few, how, then)
 
 
 def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
@@ -118,14 +137,18 @@ def refuse_other_films(trainer: Trainer | None, kept: KeptFilms | None, stage: s
         )
 
 
-def _log_changes(split: Split, kept: KeptFilms) -> None:
+def _log_changes(split: Split, kept: KeptFilms, stage: str) -> None:
     ids_of = {part: kept.split[part] if kept.split else [] for part in PARTS}
     new = len(split.ids) - sum(split.sizes)
-    gone = sum(map(len, ids_of.values())) - sum(split.sizes)
-    if new or gone:
-        counts = f"{new:,}", f"{gone:,}"
+    gone = {part: len(ids_of[part]) - len(getattr(split, part)) for part in PARTS}
+    if new or sum(gone.values()):
+        part = EVALUATED.get(stage, "test")
+        of_part = f", {gone[part]:,} of them {part} films" if gone[part] else ""
         _log.warning(
-            "The run keeps its split. Films in no part of it, not used: %s; films that are missing: %s.", *counts
+            "The run keeps its split. Films in no part of it, not used: %s; films that are missing: %s%s.",
+            f"{new:,}",
+            f"{sum(gone.values()):,}",
+            of_part,
         )
     here = {split.ids[row] for row in split.train}
     if [film_id for film_id in ids_of["train"] if film_id in here] != [split.ids[row] for row in split.train]:

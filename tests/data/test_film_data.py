@@ -574,14 +574,16 @@ def test_films_of_a_changed_folder_stay_in_their_part(films, state, sample, tmp_
     again.load_state_dict(state)
     with caplog.at_level(logging.WARNING, "kgenre"):
         again.setup("test")
-    assert "in no part of it, not used: 1; films that are missing: 10." in caplog.text
+    gone = len(set(state["split"]["test"]) - set(again.table.ids))
+    assert 0 < gone < 3, "of the 24 test films"
+    assert f"in no part of it, not used: 1; films that are missing: 10, {gone} of them test films." in caplog.text
     test_ids = {films.table.ids[i] for i in films.split.test}
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
     assert again.state_dict()["split"] == state["split"], "the films that are missing today keep their side"
     assert again.results_name == ""
 
 
-@pytest.mark.parametrize(("stage", "sizes"), [("fit", (28, 4, 8)), ("test", (0, 0, 40))])
+@pytest.mark.parametrize(("stage", "sizes"), [("validate", (28, 4, 8)), ("test", (0, 0, 40))])
 def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path, caplog, monkeypatch):
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
@@ -598,8 +600,7 @@ def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path
     assert "was trained on" not in caplog.text
     assert other.split.sizes == sizes
     assert len(other.split.test) == sum(1 for batch in other.test_dataloader() for w in batch["weight"] if w > 0)
-    other.load_state_dict(other.state_dict())
-    assert other.results_name == "", "of the checkpoint that was saved meanwhile"
+    assert other.state_dict()["split"] == state["split"], "the run that is tested stays the same"
 
 
 def numbered_films(folder, films, **state):
@@ -633,9 +634,9 @@ def test_films_with_the_same_id_may_be_different_films(run_of_numbered_films, tm
     assert others.split.sizes == (0, 0, 40)
     assert others.results_name == tmp_path.name
     mixed = numbered_films(tmp_path, numbered("Ship", of=range(30)) + numbered("Horse", 30, range(10)), **state)
-    mixed.setup("test")
+    mixed.setup("fit")
     assert set(mixed.split.test) == {row for row in run.split.test if row < 30}
-    assert "Films in no part of it, not used: 10; films that are missing: 10." in caplog.text
+    assert "Films in no part of it, not used: 10; films that are missing: 10, " in caplog.text
     assert mixed.state_dict() == state
     edited = [(i, n, "", text.upper()) if i % 2 else (i, n, title, "") for i, n, title, text in numbered("Ship")]
     same = numbered_films(tmp_path, edited, **state)
@@ -669,10 +670,60 @@ def test_training_films_under_other_ids_are_not_tested(run_of_numbered_films, tm
     assert set(untitled.split.test.tolist()) == set(range(40)) - seen_in_training
     anew = numbered_films(tmp_path, numbered("Ship", 100), **run.state_dict())
     anew.setup("validate")
-    assert "a new split is drawn. The model was trained on 32 of them, under different ids." in caplog.text
+    assert "drawn. The model was trained on 32 of them, under different ids: the results look better" in caplog.text
     all_known = numbered_films(tmp_path, numbered("Ship", 100, run.split.train.tolist()), **run.state_dict())
     with pytest.raises(FilmDataError, match="trained on all of these 28 films, under different ids"):
         all_known.setup("test")
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("before", [[], ["validate"], ["predict"], ["test", "validate"]])
+def test_training_films_are_never_tested_whatever_came_before(run_of_numbered_films, tmp_path, caplog, before, given):
+    run = run_of_numbered_films
+    others = numbered_films(tmp_path, numbered("Ship", 100) + numbered("Horse", 200), **run.state_dict())
+    if given:
+        head, *rows = (tmp_path / "films.csv").read_text().splitlines()
+        (tmp_path / "films.csv").unlink()
+        for name, part in (("train", rows[:20] + rows[60:]), ("val", rows[20:24]), ("test", rows[24:60])):
+            (tmp_path / f"{name}.csv").write_text("\n".join([head, *part]))
+    for stage in [*before, "test"]:
+        others.setup(stage)
+        if stage == "validate":
+            assert len(others.val_dataloader().rows) > 0
+    known = {*run.split.train.tolist(), *run.split.validation.tolist()}
+    expected = {str(row + 100 if row < 40 else row + 160) for row in range(80) if row not in known}
+    if given:
+        expected &= {line.partition(",")[0] for line in rows[24:60]}
+        assert "the split that comes with them is used" in caplog.text
+        assert "is drawn" not in caplog.text
+    assert {others.table.ids[row] for row in others.test_dataloader().rows} == expected
+    assert others.results_name == tmp_path.name
+    others.setup("fit")
+    fitted_on = others.split
+    assert len(others.train_dataloader().rows) > 0
+    assert not {others.table.ids[row] for row in fitted_on.test} - expected
+    others.setup("test")
+    assert others.split is fitted_on, "the split of the fit is that of the new run"
+    assert others.results_name == ""
+
+
+@pytest.mark.parametrize(("gone", "own"), [(0, True), (1, True), (2, False), (8, False)])
+def test_films_are_the_runs_own_if_nearly_all_of_its_test_films_are_there(gone, own, tmp_path, caplog):
+    run = numbered_films(tmp_path, numbered("Ship", of=range(60)))
+    run.setup("fit")
+    left_out, n = set(run.split.test[:gone].tolist()), len(run.split.test)
+    here = numbered("Ship", of=[n for n in range(60) if n not in left_out])
+    here = [(n, n, title, text) for _, n, title, text in here]
+    films = numbered_films(tmp_path, here + numbered("Horse", 100), **run.state_dict())
+    films.setup("test")
+    assert (films.results_name == "") == own
+    assert len(films.split.test) == n - gone + (0 if own else 40)
+    if own:
+        assert (f"not in the data: {gone}, {gone} of them test films." in caplog.text) == bool(gone)
+    else:
+        assert "Too few of these" in caplog.text
+        trained_on = 60 - n
+        assert f"the model is tested on all of them except {trained_on} that it was trained on. There" in caplog.text
 
 
 def test_films_in_another_order_are_warned_about(state, sample, tmp_path, caplog):
