@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     if len({member.checkpoint.resolve() for member in members}) < len(members):
         raise UsageError("The same checkpoint is given twice: fuse different runs.")
     _check(members)
-    _warn_about_outdated_tests(options.runs)
+    _warn_about_untested_bests(options.runs)
     config = _configuration(members, options)
     fit_parser = configuration.make_parser("fit", "")
     # Not as JSON, which escapes emoji in a way that is invalid in YAML.
@@ -124,14 +124,14 @@ def _read(run: Path) -> _Member:
     return _Member(checkpoint, reads, model, state["data"]["hyperparameters"], learnt)
 
 
-def _warn_about_outdated_tests(runs: Sequence[str]) -> None:
-    """Warn if a run's best checkpoint, which is fused, is newer than its test: the tests are then not comparable."""
+def _warn_about_untested_bests(runs: Sequence[str]) -> None:
+    """Warn if a run was tested with another checkpoint than its best, which is fused: the tests are not comparable."""
     from kgenre.reports.read_runs import read_mapping
-    from kgenre.reports.tested_checkpoint import newer_best, outdated_test_message
+    from kgenre.reports.tested_checkpoint import untested_best, untested_best_message
 
     for folder in map(Path, runs):
-        if steps := newer_best(read_mapping(folder / "metrics.json"), folder):
-            _log.warning("%s", outdated_test_message(folder.name, *steps, folder))
+        if steps := untested_best(read_mapping(folder / "metrics.json"), folder):
+            _log.warning("%s", untested_best_message(folder.name, *steps, folder))
 
 
 def _check(members: Sequence[_Member]) -> None:

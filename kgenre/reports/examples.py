@@ -10,7 +10,7 @@ from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.html import films_to_html
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.read_runs import read_runs
-from kgenre.reports.tested_checkpoint import outdated_tests
+from kgenre.reports.tested_checkpoint import untested_bests
 
 
 class Examples(tuple[Film, ...]):
@@ -52,7 +52,7 @@ def examples(
         >>> examples(trainer.run_dir, by="worst", explain=True)
     """
     read = read_runs(runs, data_path)
-    outdated_tests(read, Numbers())
+    untested_bests(read, Numbers())
     chosen = choose_films(read, n, by, seed, ids)
     return Examples(example_films(read, [(film_id, "") for film_id in chosen], top, explain))
 

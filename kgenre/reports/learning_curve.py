@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class LearningCurve:
     Args:
         train: training loss of each epoch; NaN or infinite for one that overflowed, as may happen in half precision.
         validation: loss of each validation whose loss is finite.
-        epochs: number of epochs trained before each validation: 1 at the end of the first, 0.5 in the middle of it.
+        epochs: `epochs_trained` before each validation: 1 at the end of the first, 0.5 in the middle of it.
         best: index of the lowest validation loss.
         state: see `curve_state`.
     """
@@ -51,14 +52,19 @@ def learning_curve(run: Run) -> LearningCurve | None:
     rows = [row for row in run.rows if math.isfinite(row.get("val/loss", math.nan))]
     if not (rows and run.epochs):
         return None
-    ends = [0, *(epoch["step"] for epoch in run.epochs)]
-    ends.append(2 * ends[-1] - ends[-2])  # training may have stopped within one more epoch, as long as the last
-    epochs = np.interp([row["step"] for row in rows], ends, range(len(ends))).tolist()
+    epochs = epochs_trained(run, [row["step"] for row in rows])
     train = tuple(row["train/loss"] for row in run.epochs)
     validation = tuple(row["val/loss"] for row in rows)
     best = min(range(len(validation)), key=validation.__getitem__)
     meanwhile = [train[min(math.ceil(epoch), len(train)) - 1] for epoch in epochs]
     return LearningCurve(train, validation, tuple(epochs), best, curve_state(meanwhile, validation))
+
+
+def epochs_trained(run: Run, steps: Sequence[float]) -> list[float]:
+    """Return the number of epochs that were trained at each step; fractional within an epoch."""
+    ends = [0, *(epoch["step"] for epoch in run.epochs)]
+    ends.append(2 * ends[-1] - ends[-2])  # training may have stopped within one more epoch, as long as the last
+    return np.interp(steps, ends, range(len(ends))).tolist()
 
 
 def still_falling(run: Run) -> bool | None:

@@ -21,7 +21,7 @@ from kgenre.reports.options import differing_options, special_loss
 from kgenre.reports.read_runs import read_runs
 from kgenre.reports.run import ReportError, Run, best_of
 from kgenre.reports.run_difference import run_differences
-from kgenre.reports.tested_checkpoint import outdated_tests
+from kgenre.reports.tested_checkpoint import untested_bests
 
 _log = logging.getLogger("kgenre")
 
@@ -90,7 +90,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
     full = runs[:_MOST_IN_FULL]
     blocks: list[Block] = [
         Heading(f"Film genres: {about}", 1),
-        *([Bullets(tuple(outdated))] if (outdated := outdated_tests(runs, numbers)) else []),
+        *([Bullets(tuple(notices))] if (notices := untested_bests(runs, numbers)) else []),
         Paragraph(verdicts.headline(runs, numbers)),
         *([Paragraph(sentences.tested_on(runs, numbers))] if len(tested) > 1 else []),
         Heading("Models and data"),

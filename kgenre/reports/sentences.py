@@ -11,6 +11,7 @@ from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.options import learning_rate, rate_ran_out, special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
+from kgenre.reports.tested_checkpoint import chosen_on_validation
 from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
 _CALIBRATE = "kgenre fuse RUN calibrates them on the validation films"
@@ -27,10 +28,8 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     present = run.present_genres
     total = sum(run.support(g) for g in present)
     mean = numbers.about(run, "genres per test film", total / run.metrics["test/films"], ".1f")
-    text = (
-        f"{films[0]}, {films[1]}, on which the epoch and the thresholds were chosen, and {films[2]}, used for neither. "
-        f"A test film has {mean} genres on average."
-    )
+    chosen = f", on which {what}," if (what := chosen_on_validation(runs)) else ""
+    text = f"{films[0]}, {films[1]}{chosen} and {films[2]}, used for neither. A test film has {mean} genres on average."
     if len(present) > 4:
         order = sorted(present, key=lambda g: -run.support(g))
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])

@@ -14,6 +14,7 @@ from kgenre.reports.numbers import Numbers, counted, form_of
 from kgenre.reports.options import learning_rate
 from kgenre.reports.run import Run
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
+from kgenre.reports.tested_checkpoint import tested_epoch
 
 _COLUMNS = {
     "loss": "loss",
@@ -33,7 +34,6 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     """Build the table of models, their training options and their speed."""
     rows = []
     for run in runs:
-        curve = learning_curve(run)
         rate = None if _is_fused(run) else learning_rate(run)[1]
         # The first epoch includes compilation: take the median of the others.
         names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
@@ -51,7 +51,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 numbers.about(run, "learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
                 "–" if _is_fused(run) else str(run.arguments("data").get("batch_size", "–")),
                 numbers.about(run, "epochs", len(run.epochs), "d") if run.epochs else "–",
-                numbers.about(run, "best epoch", curve.best_epoch, "g") if curve else "–",
+                _best_epoch(run, numbers),
                 numbers.about(run, "seconds per epoch", seconds, ".1f") if seconds else "–",
                 numbers.about(run, "films per second", speed, ".0f") if speed else "–",
             )
@@ -66,6 +66,13 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     said = [with_what + timed] if trained else []
     said += [f"Combined from trained runs, not trained: {verdicts.listed(together)}."] if together else []
     return Table(header, tuple(rows), " ".join(said), first_width=0.2)
+
+
+def _best_epoch(run: Run, numbers: Numbers) -> str:
+    """Return the epoch with the lowest validation loss, and that of the test if another checkpoint was tested."""
+    curve, tested = learning_curve(run), tested_epoch(run)
+    best = numbers.about(run, "best epoch", curve.best_epoch, "g") if curve else "–"
+    return best if tested is None else f"{best} (tested: {numbers.about(run, 'tested epoch', tested, 'g')})"
 
 
 def _is_fused(run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""The checkpoint that a run was tested with, and whether the run has found a better one since."""
+"""The checkpoint that a run was tested with, and whether it is the run's best one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from kgenre import checkpoints
 from kgenre.quoted_path import quoted_path
+from kgenre.reports.learning_curve import epochs_trained, learning_curve
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run
 
@@ -39,8 +40,8 @@ def checkpoint_of_test(run: Run) -> Path:
     return best
 
 
-def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
-    """Return the tested step and that of the run's best checkpoint if it is later; None if not, or if one is unknown.
+def untested_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
+    """Return the tested step and that of the run's best checkpoint if they differ; None if not, or if one is unknown.
 
     Args:
         metrics: ``metrics.json`` of the test, with ``test/step`` (not written by older versions).
@@ -53,24 +54,49 @@ def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
         best = checkpoints.read_state(checkpoints.find_checkpoint(run)).get("global_step", 0)
     except checkpoints.CheckpointError:
         return None
-    return (int(tested), best) if best > tested else None
+    return (int(tested), best) if best != tested else None
 
 
-def outdated_test_message(name: str, tested: int | str, best: int | str, folder: Path) -> str:
-    """Return the warning about an outdated test, with the command that renews it."""
+def untested_best_message(name: str, tested: int | str, best: int | str, folder: Path) -> str:
+    """Return the warning that another checkpoint than the best was tested, with the command that tests the best."""
     return (
-        f"{name} was tested at step {tested}, but its best checkpoint is now step {best}: "
+        f"{name} was tested at step {tested}, but its best checkpoint is step {best}: "
         f"kgenre test --ckpt_path {quoted_path(folder)}"
     )
 
 
-def outdated_tests(runs: Sequence[Run], numbers: Numbers) -> list[str]:
-    """Return, and log, a warning about each run that found a better checkpoint after its test."""
+def untested_bests(runs: Sequence[Run], numbers: Numbers) -> list[str]:
+    """Return, and log, a warning about each run of which another checkpoint than its best was tested."""
     said = []
     for run in runs:
-        if steps := newer_best(run.metrics, run.trained_in):
+        if steps := untested_best(run.metrics, run.trained_in):
             tested, best = numbers.of(run, "test/step"), numbers.about(run, "best step", steps[1], "d")
+            if run.epochs:
+                of_tested, of_best = (round(epoch, 2) for epoch in epochs_trained(run, steps))
+                tested += f" (epoch {numbers.about(run, 'tested epoch', of_tested, 'g')})"
+                best += f" (epoch {numbers.about(run, 'epoch of the best checkpoint', of_best, 'g')})"
             on_other_films = " --data.path FOLDER" if run.folder != run.trained_in else ""
-            said.append(outdated_test_message(run.name, tested, best, run.trained_in) + on_other_films)
+            said.append(untested_best_message(run.name, tested, best, run.trained_in) + on_other_films)
             _log.warning("%s", said[-1])
     return said
+
+
+def tested_epoch(run: Run) -> float | None:
+    """Return the number of epochs that the tested weights had been trained for, unless the best ones were tested."""
+    steps = untested_best(run.metrics, run.trained_in)
+    return round(epochs_trained(run, steps)[0], 2) if steps and run.epochs else None
+
+
+def chosen_on_validation(runs: Sequence[Run]) -> str:
+    """Return what was chosen on the validation films in all runs, such as "the epoch was chosen"; "" for nothing."""
+    best_tested = all(
+        untested_best(run.metrics, run.trained_in) is None and (run.network == "fused" or learning_curve(run))
+        for run in runs
+    )
+    tuned = all("test/threshold" in run.metrics for run in runs)
+    return {
+        (True, True): "the epoch and the thresholds were chosen",
+        (True, False): "the epoch was chosen",
+        (False, True): "the thresholds were chosen",
+        (False, False): "",
+    }[best_tested, tuned]

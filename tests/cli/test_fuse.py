@@ -93,7 +93,7 @@ def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     capsys.readouterr()
     assert main(["fuse", *map(str, runs), "--method", "mean", "--root", str(tmp_path), "--name", "both"]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "tested at step" in line]
-    outdated = f"was tested at step 1, but its best checkpoint is now step {metrics['test/step']}"
+    outdated = f"was tested at step 1, but its best checkpoint is step {metrics['test/step']}"
     assert said == [f"version_0 {outdated}: kgenre test --ckpt_path {runs[1]}"]
     mean = np.mean([log_odds(run) for run in runs], axis=0)
     np.testing.assert_allclose(log_odds(tmp_path / "both" / "version_0"), mean, atol=2e-3)

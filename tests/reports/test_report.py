@@ -56,7 +56,7 @@ from kgenre.reports.run_difference import (
 )
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import differences, results, training_table
-from kgenre.reports.tested_checkpoint import checkpoint_of_test, outdated_tests
+from kgenre.reports.tested_checkpoint import checkpoint_of_test, untested_bests
 from kgenre.reports.verdicts import COMPARED, against_baselines, better_run, headline, learning_verdict, per_genre
 
 pytestmark = pytest.mark.one_backend("tensorflow")
@@ -633,7 +633,7 @@ def test_one_film_is_no_plural(runs):
     assert card.index("expected calibration error") < card.index("## Intended use"), "it is a result"
     text = to_markdown(report_blocks([single], Numbers(), 0, explain=False))[0] + card
     assert "1 training film, 1 validation film, on which" in text
-    assert "thresholds and epoch chosen on 1 other." in text
+    assert "; the epoch and the thresholds were chosen on 1 other." in text
     assert not re.search(r"\b1 (\w+ )?(films|others)\b", text)
 
 
@@ -1335,24 +1335,32 @@ def test_tested_checkpoint_is_found(runs, tmp_path, caplog):
         assert ("the checkpoint of the tested step, 5, no longer exists" in caplog.text) == (step == 5)
 
 
-def test_run_trained_after_its_test_is_named(runs, tmp_path, caplog):
+def test_run_tested_with_another_checkpoint_than_its_best_is_named(runs, tmp_path, caplog):
     run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
     metrics = json.loads((run / "metrics.json").read_text())
-    path = write_checkpoint(Checkpoint({}, state={"global_step": 224}), run / "checkpoints" / "step=000224")
+    path = write_checkpoint(Checkpoint({}, state={"global_step": 20}), run / "checkpoints" / "step=000020")
     write_pointer(path.parent, "best", path)
-    for step, line in (
-        (224, ""),
-        (84, f"model was tested at step 84, but its best checkpoint is now step 224: kgenre test --ckpt_path {run}"),
+    rows = (run / "metrics.csv").read_text().replace(",0.5,", ",0.3,")  # the best of the three epochs
+    (run / "metrics.csv").write_text(rows)
+    best = f"but its best checkpoint is step 20 (epoch 2): kgenre test --ckpt_path {run}"
+    for step, epoch, line in (
+        (20, "2", ""),
+        (10, "2 (tested: 1)", f"model was tested at step 10 (epoch 1), {best}"),
+        (30, "2 (tested: 3)", f"model was tested at step 30 (epoch 3), {best}"),
     ):
         (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step, "test/checkpoint": "step"}))
         for show in (write_report, examples):
             caplog.clear()
             show([run], **({"out": tmp_path / "out", "explain": False, "films": 0} if show is write_report else {}))
             assert caplog.messages == [line] * bool(line)
-        page = (tmp_path / "out" / "report.md").read_text()
-        assert ("its best checkpoint is now step 224: kgenre test" in page) == bool(line)
+        page, card = ((tmp_path / "out" / name).read_text() for name in ("report.md", "model_card.md"))
+        assert ("its best checkpoint is step 20 (epoch 2): kgenre test" in page) == bool(line)
+        chosen = "the thresholds were chosen" if line else "the epoch and the thresholds were chosen"
+        assert f"10 validation films, on which {chosen}, and 40 test films" in page
+        assert f"; {chosen} on 10 others." in card
+        assert training_table(read_runs([run]), Numbers()).rows[0][6] == epoch
     (other,) = read_runs(shutil.copytree(runs[0], run / "test_other", ignore=lambda *_: ["split.json"]))
-    other.metrics["test/step"] = 84
-    assert outdated_tests([other], Numbers())[0].endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
+    other.metrics["test/step"] = 10
+    assert untested_bests([other], Numbers())[0].endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
     shutil.rmtree(path)
-    assert not outdated_tests([other], Numbers()), "there is nothing left to test"
+    assert not untested_bests([other], Numbers()), "there is nothing left to test"
