@@ -28,7 +28,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
         place = writing_below(run, f"{stage} a writable copy of the run, as the results are saved there")
         with fault_tolerant_streams(), place:
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
-            if trainer.results_dir not in (None, trainer.run_dir):  # the run's own config is about other data
+            if trainer.results_dir not in (None, trainer.run_dir):  # the run's own config is that of its fit
                 options.ckpt_path = str(trainer.ckpt_path)
                 text = configuration.dump(parser, configuration.as_used(options, trainer))
                 with whole_file(trainer.results_dir / "config.yaml") as partial:

@@ -109,7 +109,7 @@ class DataModule(Hyperparameters):
     def results_name(self) -> str:
         """After `setup`, a name for data other than those of the checkpoint's run; "" for the run's own data.
 
-        ``validate`` and ``test`` write the results on other data into ``<run>/<stage>_<name>``, next to the run's own.
+        ``validate`` and ``test`` write the results on other data into ``<run>/<stage>_<name>``.
         """
         return ""
 

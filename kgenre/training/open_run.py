@@ -64,7 +64,8 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
 def join_run(trainer: Trainer) -> Path | None:
     """Open the folder for an evaluation's results and return it; None without a run, or if it cannot be written.
 
-    It is the run's folder, or a folder inside it for results on other data.
+    It is the run's folder; or one inside it for a validation, whose values must not mix with those of the fit, and for
+    results on other data.
     """
     t = trainer
     try:
@@ -83,14 +84,14 @@ def _join_folder(trainer: Trainer, run: Path) -> Path:
     Raises:
         TrainerError: another run writes there, or this process may not.
     """
-    t, folder = trainer, run
+    t, folder = trainer, run / "validate" if trainer.stage == "validate" else run
     if not os.access(run, os.W_OK):
         raise TrainerError(f"{run} cannot be written.")  # it is read-only, or was removed
     if t.stage == "predict":  # which writes no results
         return run
     if t.datamodule is not None and (name := t.datamodule.results_name):
         folder = _results_folder(run / f"{t.stage}_{name}", t.datamodule.results_source)
-        folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     t.lock = RunLock(folder)
     return folder
 

@@ -119,13 +119,15 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
-    """Merge final metrics, and the name of what was tested, into ``metrics.json``.
+    """Merge final metrics, and the name of the checkpoint that was evaluated, into ``metrics.json``.
 
-    Entries from before are kept, but test metrics replace all those of an earlier test.
+    Entries from before are kept, but validation metrics replace all those of earlier validations, and test metrics all
+    those of an earlier test.
     """
     path, known = folder / "metrics.json", read_metrics(folder)
-    if any(name.startswith("test/") for name in metrics):  # the earlier test may have used other data
-        known = {name: value for name, value in known.items() if not name.startswith("test/")}
+    for stage in ("val/", "test/"):
+        if any(name.startswith(stage) for name in metrics):  # the earlier evaluation may have used other data
+            known = {name: value for name, value in known.items() if not name.startswith(stage)}
     # JSON has no NaN: a value that is not a number is written as null.
     known |= {name: v if isinstance(v, str) or math.isfinite(v) else None for name, v in metrics.items()}
     with whole_file(path) as partial:

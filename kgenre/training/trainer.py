@@ -475,13 +475,13 @@ class Trainer(Run):
 
 
 def _about(trainer: Trainer) -> dict[str, float | str]:
-    """Which weights a test used, as the run may continue after it, and where data other than the run's come from."""
+    """Which weights were evaluated, as the run may continue after it, and where data other than the run's come from."""
     about: dict[str, float | str] = {}
-    if trainer.stage == "test":
-        about["test/step"] = trainer.global_step
+    if stage := {"validate": "val", "test": "test"}.get(trainer.stage or ""):
+        about[f"{stage}/step"] = trainer.global_step
         if trainer.ckpt_path is not None:
-            about["test/checkpoint"] = trainer.ckpt_path.name
-    if trainer.datamodule is not None and trainer.results_dir != trainer.run_dir:
+            about[f"{stage}/checkpoint"] = trainer.ckpt_path.name
+    if trainer.datamodule is not None and trainer.datamodule.results_name:
         about["data/source"] = trainer.datamodule.results_source
     return about
 

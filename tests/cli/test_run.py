@@ -119,11 +119,16 @@ def test_validate_uses_the_requested_checkpoint(poster_run, tmp_path, ckpt_path)
     run = shutil.copytree(poster_run, tmp_path / "version_0")
     with (run / "metrics.csv").open(newline="") as file:
         losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]][:2]  # of the two epochs
+    own = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     where = [str(run)] if ckpt_path == "run" else [ckpt_path, "--config", str(run / "config.yaml")]
     assert main(["validate", "--ckpt_path", *where]) == 0
     expected = losses[-1] if ckpt_path == "last" else min(losses)
-    assert metrics_of(run)["val/loss"] == pytest.approx(expected, rel=1e-5)
-    assert "val/baseline_tfidf/recall" in metrics_of(run)
+    results = metrics_of(run / "validate")
+    assert results["val/loss"] == pytest.approx(expected, rel=1e-5)
+    assert "val/baseline_tfidf/recall" in results
+    pointer = "last" if ckpt_path == "last" else "best"
+    assert results["val/checkpoint"] == (run / "checkpoints" / pointer).read_text().strip()
+    assert {path: path.read_bytes() for path in own} == own, "the values of the fit"
 
 
 def test_predict_one_poster(poster_run, films, capsys):

@@ -719,7 +719,7 @@ def test_films_are_the_runs_own_if_nearly_all_of_its_test_films_are_there(gone, 
     assert (films.results_name == "") == own
     assert len(films.split.test) == n - gone + (0 if own else 40)
     if own:
-        assert (f"not in the data: {gone}, {gone} of them test films." in caplog.text) == bool(gone)
+        assert (f"films that are missing: {gone}, {gone} of them test films." in caplog.text) == bool(gone)
     else:
         assert "Too few of these" in caplog.text
         trained_on = 60 - n

@@ -160,7 +160,24 @@ def test_metrics_are_merged_and_valid_json(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text())["test/baseline/loss"] == 2.0
     update_metrics(tmp_path, {"test/loss": float("nan"), "a": float("inf")})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": None, "test/loss": None, "val/loss": 0.5}
+    update_metrics(tmp_path, {"val/map": 0.25})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": None, "test/loss": None, "val/map": 0.25}
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_validation_outside_a_fit_leaves_the_values_of_the_fit_as_they_are():
+    module = BoringModule()
+    trainer = quiet_trainer(logger=[CSVLogger(), TensorBoardLogger()], enable_checkpointing=True)
+    trainer.fit(module, boring_batches(3), boring_batches(4))
+    run = trainer.run_dir
+    own = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for batches, checkpoint in ((boring_batches(1), "last"), (boring_batches(2), None)):
+        found = trainer.validate(module, batches, ckpt_path=checkpoint, verbose=False)[0]
+        assert {path: path.read_bytes() for path in own} == own
+        assert (trainer.run_dir, trainer.results_dir) == (run, run / "validate")
+        expected = found | {"val/step": 3} | ({"val/checkpoint": "step=000003"} if checkpoint else {})
+        assert json.loads((run / "validate" / "metrics.json").read_text()) == expected, "only of the last validation"
+    assert (run / "validate" / "metrics.csv").is_file()
 
 
 def test_results_on_other_data_have_their_own_folder():
