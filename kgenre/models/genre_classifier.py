@@ -12,6 +12,7 @@ from kgenre.models.build_network import adapt_to_films, build_network, check_net
 from kgenre.models.classifier_arguments import check_arguments
 from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.genre_losses import LOSSES
+from kgenre.models.learned_meaning import check_same_genres, check_same_words, numbered_genres, vocabulary_hash
 from kgenre.models.log_odds import frequencies, log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.models.named_network import stored_name
@@ -102,6 +103,7 @@ class GenreClassifier(ExactEvaluation):
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
+        self._vocabulary = ""  # the `vocabulary_hash` that its token ids refer to; "" if unknown
         self._will_load_weights = False  # whether a checkpoint's weights will be loaded
         self._frequencies: Any = None  # (G,), of the genres among the training films
 
@@ -114,6 +116,7 @@ class GenreClassifier(ExactEvaluation):
         data: Any = self.trainer.datamodule  # a user's own may have only part of `FilmData`'s attributes
         if hasattr(data, "genre_names"):
             sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}
+            self._set_meaning(tuple(data.genre_names), vocabulary_hash(data), stage)
             self._set_sizes(list(data.genre_names), sizes)
         if stage == "fit" and hasattr(data, "training_films"):
             self._frequencies = frequencies(data.training_films()["genres"])
@@ -121,6 +124,16 @@ class GenreClassifier(ExactEvaluation):
             raise TrainerError(
                 "label_smoothing and weighted_binary_crossentropy need a datamodule with training_films."
             )
+
+    def _set_meaning(self, genre_names: tuple[str, ...], vocabulary: str, stage: str) -> None:
+        """Adopt what the outputs and token ids stand for, or check it if there are weights that were trained on it."""
+        has_weights = self.model is not None or self._will_load_weights
+        if has_weights:
+            check_same_genres(self.genre_names, genre_names)
+        if has_weights and (self.model is None or "overview" in self.inputs):
+            check_same_words(self._vocabulary, vocabulary)
+        if not has_weights or stage == "fit":
+            self._vocabulary = vocabulary
 
     def prepare_for(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
         """Build the network without a trainer.
@@ -158,7 +171,7 @@ class GenreClassifier(ExactEvaluation):
         if is_new and not self._will_load_weights:
             self._adapt_to_films()
         if not self.genre_names:  # unknown for batches without a datamodule
-            self.genre_names = tuple(f"genre_{i}" for i in range(self.model.output_shape[-1]))
+            self.genre_names = numbered_genres(self.model.output_shape[-1])
         self._prepare_mixing()
 
     def _check_inputs(self) -> None:
@@ -323,17 +336,18 @@ class GenreClassifier(ExactEvaluation):
     # --- what a checkpoint needs to predict without the films ------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the genres, sizes and thresholds."""
+        """Store the genres, vocabulary, sizes and thresholds."""
         thresholds = self.thresholds and self.thresholds.to_json(self.genre_names)
         checkpoint["classifier"] = {
             "genre_names": list(self.genre_names),
+            "vocabulary": self._vocabulary if "overview" in self.inputs else "",
             "sizes": self._sizes,
             "inputs": self.inputs,
             "thresholds": thresholds,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the genres, sizes and thresholds.
+        """Restore the genres, vocabulary, sizes and thresholds.
 
         Raises:
             TrainerError: the checkpoint belongs to a different network of kgenre's.
@@ -352,4 +366,5 @@ class GenreClassifier(ExactEvaluation):
             # JSON has lists only, and a user's function may have ``image_size + (3,)``.
             sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in kept["sizes"].items()}
             self._set_sizes(kept["genre_names"], sizes)
+            self._vocabulary = kept.get("vocabulary", "")  # missing in older checkpoints
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])

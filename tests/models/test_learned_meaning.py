@@ -1,0 +1,120 @@
+"""A trained `GenreClassifier` refuses data whose genre columns or token ids stand for something else."""
+
+import json
+
+import pytest
+
+import kgenre
+from kgenre.data import FilmData
+from kgenre.models import GenreClassifier
+from kgenre.models.learned_meaning import vocabulary_hash
+from kgenre.training import TrainerError
+
+pytestmark = pytest.mark.one_backend("jax")
+
+
+def trainer(folder, **options):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    return kgenre.Trainer(max_epochs=1, limit_val_batches=1, default_root_dir=folder, logger=False, **quiet | options)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """A function that writes a table of 40 films, with two genres, and returns its `FilmData`."""
+
+    def write(genres=("Drama", "War"), **arguments):
+        folder = tmp_path_factory.mktemp("films")
+        rows = "\n".join(f"f{n},{genres[n % 2]},The story number {n}" for n in range(40))
+        (folder / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
+        return FilmData(str(folder), posters=False, **arguments)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def run(films, tmp_path_factory):
+    """The folder of a run of an overview model on these films."""
+    fitted = trainer(tmp_path_factory.mktemp("runs"))
+    fitted.fit(GenreClassifier("overview_words"), datamodule=films())
+    return fitted.run_dir
+
+
+OTHERS = [
+    ({"genres": ("Drama", "Western")}, r"genres are not those that the model was trained on \(such as War\)\. Use"),
+    ({"split_seed": 1}, r"vocabulary is not the one that the model was trained on: token ids are other words\. Use"),
+]
+ADVICE = r" the data of its run, FilmData\.load_from_checkpoint\(RUN\), .* or create a new GenreClassifier\.$"
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(("other", "message"), OTHERS, ids=["genres", "vocabulary"])
+def test_error_a_loaded_model_gets_other_data(stage, other, message, films, run, tmp_path):
+    module = GenreClassifier.load_from_checkpoint(run)
+    with pytest.raises(TrainerError, match=message + ADVICE) as error:
+        getattr(trainer(tmp_path), stage)(module, datamodule=films(**other))
+    assert "\n" not in str(error.value)
+    assert module.genre_names == ("Drama", "War")
+
+
+@pytest.mark.parametrize(("other", "message"), OTHERS, ids=["genres", "vocabulary"])
+def test_error_a_model_is_fitted_on_one_data_set_and_then_on_another(other, message, films, tmp_path):
+    module = GenreClassifier("overview_words")
+    trainer(tmp_path).fit(module, datamodule=films())
+    with pytest.raises(TrainerError, match=message):
+        trainer(tmp_path).fit(module, datamodule=films(**other))
+
+
+def test_error_genres_in_another_order(films, tmp_path):
+    class Reversed(FilmData):
+        genre_names = ("War", "Drama")
+
+    module = GenreClassifier("overview_words")
+    module.prepare_for(["Drama", "War"], {"vocabulary_size": 10})
+    with pytest.raises(TrainerError, match=r"trained on \(in another order\)"):
+        trainer(tmp_path).test(module, datamodule=Reversed(films().path, posters=False))
+
+
+def test_the_runs_own_data_and_new_models_are_accepted(films, run, tmp_path):
+    module = GenreClassifier.load_from_checkpoint(run)
+    own, renamed = FilmData.load_from_checkpoint(run), films(**OTHERS[0][0])
+    trainer(tmp_path).test(module, datamodule=own, verbose=False)
+    trainer(tmp_path).fit(module, datamodule=own)
+    trainer(tmp_path).fit(GenreClassifier("overview_words"), datamodule=renamed)
+    trainer(tmp_path).test(module, datamodule=films(split_seed=1), ckpt_path=run, verbose=False)
+    mapped = FilmData.load_from_checkpoint(run, path=renamed.path)
+    trainer(tmp_path).validate(module, datamodule=mapped, verbose=False)
+
+
+def test_words_do_not_matter_to_a_model_that_reads_none_of_them(sample, tmp_path):
+    module = GenreClassifier("poster_colours")
+    small = {"image_size": (8, 8), "max_bad_fraction": 1.0}
+    for seed in (0, 1):
+        trainer(tmp_path).fit(module, datamodule=FilmData(str(sample), split_seed=seed, **small))
+    module.on_save_checkpoint(state := {})
+    assert state["classifier"]["vocabulary"] == ""
+
+
+def test_an_older_checkpoint_without_the_vocabulary_can_be_used(films, run, tmp_path):
+    module = GenreClassifier.load_from_checkpoint(run)
+    data = films()
+    data.setup("fit")
+    module.on_save_checkpoint(state := {})
+    assert state["classifier"].pop("vocabulary") == vocabulary_hash(data)
+    module.on_load_checkpoint(json.loads(json.dumps(state)))
+    for other in (films(split_seed=1), films()):
+        trainer(tmp_path).validate(module, datamodule=other, verbose=False)
+
+
+def test_numbered_genres_receive_the_names_of_the_data(sample, tmp_path):
+    films = FilmData(str(sample), overviews=False, image_size=(8, 8))
+    films.setup("fit")
+    module = GenreClassifier("poster_colours")
+    module.prepare_for([f"genre_{i}" for i in range(len(films.genre_names))], {"image_size": (8, 8)})
+    trainer(tmp_path).validate(module, datamodule=films, verbose=False)
+    assert module.genre_names == films.genre_names
+
+
+@pytest.mark.parametrize(("vocabulary", "known"), [([], False), ({"a", "b"}, False), (["", "a"], True)])
+def test_only_an_ordered_vocabulary_counts(vocabulary, known):
+    data = type("Data", (), {"vocabulary": vocabulary})()
+    assert bool(vocabulary_hash(data)) == known
