@@ -51,7 +51,7 @@ class BaselineComparison(Callback):
     """
 
     def __init__(self) -> None:
-        self._data: Any = None  # the datamodule of what follows
+        self._films: tuple[Any, Any] = (None, None)  # the table and the split of what follows
         self._predicted: dict[str, tuple[np.ndarray, Thresholds | None]] = {}  # baseline -> its predictions, thresholds
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
         self._rows: dict[str, bytes] = {}  # stage -> the rows of the films measured, as bytes
@@ -154,18 +154,18 @@ class BaselineComparison(Callback):
 
     def _fit_baselines(self, trainer: Trainer) -> None:
         data: Any = trainer.datamodule
-        if self._data is data:
+        table, split = getattr(data, "table", None), getattr(data, "split", None)
+        if table is self._films[0] and split is self._films[1]:
             return
         from kgenre.engines.cache_folder import cache_folder
 
         self._predicted, self._metrics, self._rows = {}, {}, {}
-        table, split = getattr(data, "table", None), getattr(data, "split", None)
         if isinstance(table, FilmTable) and isinstance(split, Split) and len(split.train) > 0:
             rows = split.validation
             for key, prob in predict_baselines(data, cache_folder() / "baselines").items():
                 thresholds = tune_thresholds(table.genres[rows], prob[rows]) if len(rows) else None
                 self._predicted[key] = prob, thresholds
-        self._data = data
+        self._films = table, split
 
     def _log(self, trainer: Trainer, module: Module, stage: str) -> None:
         self._fit_baselines(trainer)

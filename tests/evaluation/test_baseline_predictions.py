@@ -5,11 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
+import kgenre
 from kgenre.data import FilmData, make_sample_films
 from kgenre.evaluation import multilabel_metrics
+from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.baseline_predictions import _features, predict_baselines
 from kgenre.evaluation.baselines import BASELINES
 from kgenre.evaluation.poster_statistics import poster_features
+from kgenre.models import GenreClassifier
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,25 @@ def test_other_posters_are_fitted_again(films, predicted, kept, tmp_path):
     for data in (changed, smaller):
         data.setup("fit")
         assert not np.allclose(predicted["colours"], predict_baselines(data, kept)["colours"])
+
+
+def test_a_given_callback_fits_the_baselines_again_when_a_checkpoint_replaces_the_split(films, tmp_path):
+    """The datamodule stays the same object, but is read again with the checkpoint's split."""
+
+    def trainer(*callbacks):
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        return kgenre.Trainer(max_epochs=1, default_root_dir=tmp_path, callbacks=list(callbacks), **quiet)
+
+    run = trainer()
+    run.fit(GenreClassifier("overview_words"), datamodule=FilmData(films.path, posters=False))
+    tested = []
+    for callbacks in ([], [BaselineComparison()]):
+        other, data = trainer(*callbacks), FilmData(films.path, posters=False, split_seed=1)
+        other.fit(GenreClassifier("overview_words"), datamodule=data)
+        tested += other.test(GenreClassifier("overview_words"), datamodule=data, ckpt_path=run.run_dir, verbose=False)
+    names = [name for name in tested[0] if name.startswith("test/baseline_")]
+    assert names
+    assert {name: tested[0][name] for name in names} == {name: tested[1][name] for name in names}
 
 
 @pytest.mark.parametrize("damage", ["cut", "unwritable"])
