@@ -29,7 +29,8 @@ class ExactEvaluation(Module):
 
     - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each metric;
     - ``test/genre/<genre>/<metric>``: the metrics of `genre_metrics`;
-    - ``test/films``: the number of films; ``test/threshold``: the tuned threshold that all genres share.
+    - ``test/films``: the number of films (``val/films`` in a fit, too);
+    - ``test/threshold``: the tuned threshold that all genres share.
 
     ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
     """
@@ -104,9 +105,10 @@ class ExactEvaluation(Module):
         for name, value in metrics.items():
             if not fitting or name in HEADLINE_METRICS:
                 self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in HEADLINE_METRICS)
+        self.log(f"{stage}/films", len(true), logger=False)
         if fitting:
             return
-        details: dict[str, float] = {"films": len(true)}
+        details: dict[str, float] = {}
         if self.thresholds is not None:
             details["threshold"] = self.thresholds.overall
         for name, (low, high) in intervals(evaluation.resampled(self.thresholds), metrics).items():

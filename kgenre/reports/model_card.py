@@ -8,14 +8,13 @@ from kgenre.reports.numbers import Numbers, counted
 from kgenre.reports.run import Run
 from kgenre.reports.tested_checkpoint import chosen_on_validation
 
-_FILMS = {"train": "film", "validation": "other"}
-
 
 def model_card(run: Run, numbers: Numbers) -> str:
     """The card of one run as Markdown (https://arxiv.org/abs/1810.03993)."""
     versions = run.environment.get("versions", {})
-    count = {part: counted(numbers.of(run, f"data/{part}_films"), noun) for part, noun in _FILMS.items()}
-    chosen = f"; {what} on {count['validation']}" if (what := chosen_on_validation([run])) else ""
+    trained_on = counted(numbers.of(run, "data/train_films"), "film")
+    others = counted(numbers.of(run, run.validated_films), "other")
+    chosen = f"; {what} on {others}" if (what := chosen_on_validation([run])) else ""
     rows = [
         f"| {title} | {numbers.of(run, f'test/{name}')} | "
         f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}') for end in ('low', 'high'))} |"
@@ -34,7 +33,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         f"{versions.get('keras')} on {', then '.join(run.backends)}.",
         f"- **Output**: a probability for each of {counted(str(len(run.genre_names)), 'genre')}, independent of each "
         "other; with tuned thresholds, a list of genres.",
-        f"- **Trained on**: {count['train']}{chosen}.",
+        f"- **Trained on**: {trained_on}{chosen}.",
         f"- **Genres in the test**: {escaped(verdicts.list_genres(run.present_genres, run, numbers))}.",
         "",
         "## Test results",

@@ -100,7 +100,8 @@ def _read(path: Path, name: str) -> Run:
     config = read_mapping(run / "config.yaml", yaml.safe_load) or _config_of_checkpoint(run)
     if run != path:
         known = read_mapping(run / "metrics.json")
-        metrics |= {name: known[name] for name in ("data/train_films", "data/validation_films") if name in known}
+        of_fit = ("data/train_films", "data/validation_films", "val/films")
+        metrics |= {name: known[name] for name in of_fit if name in known}
         own = read_mapping(path / "config.yaml", yaml.safe_load)
         config |= {part: given for part, given in own.items() if part == "data"}
     split = read_mapping(path / "split.json")

@@ -212,6 +212,13 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
                 said.append(
                     f"{limited.name} trained with {option}={printed}: an epoch may not contain all training films."
                 )
+        for part, done, used in (
+            ("validation", "validated", limited.validated_films),
+            ("test", "tested", "test/films"),
+        ):
+            if limited.metrics.get(used, math.inf) < limited.metrics.get(f"data/{part}_films", 0):
+                films_used, of = numbers.of(limited, used), numbers.of(limited, f"data/{part}_films")
+                said.append(f"{limited.name} was {done} on only {films_used} of the {of} {part} films of its split.")
     said.append(
         "Genre labels come from one database and may be incomplete: a genre that is not listed may still apply."
     )

@@ -101,6 +101,11 @@ class Run:
         return found
 
     @property
+    def validated_films(self) -> str:
+        """The metric that has the number of films in a validation of its fit: older versions had the split's only."""
+        return "val/films" if "val/films" in self.metrics else "data/validation_films"
+
+    @property
     def top3_genres(self) -> list[str]:
         """The three most frequent genres of its training films; [] if it was tested by an older kgenre."""
         return [name for name in self.genre_names if f"test/baseline_top3/genre/{name}" in self.metrics]

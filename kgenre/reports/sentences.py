@@ -23,8 +23,8 @@ _ALREADY_REGULARISED = {*_REGULARISED.values(), "poster_resnet_colours", "overvi
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
     """Describe the films, the split and the imbalance of the genres."""
     run = best_of(runs)
-    parts = ("train", "training"), ("validation", "validation"), ("test", "test")
-    films = [counted(numbers.of(run, f"data/{part}_films"), f"{name} film") for part, name in parts]
+    parts = ("data/train_films", "training"), (run.validated_films, "validation"), ("test/films", "test")
+    films = [counted(numbers.of(run, metric), f"{part} film") for metric, part in parts]
     present = run.present_genres
     total = sum(run.support(g) for g in present)
     mean = numbers.about(run, "genres per test film", total / run.metrics["test/films"], ".1f")

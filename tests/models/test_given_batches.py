@@ -74,6 +74,7 @@ def test_without_a_datamodule_genres_are_numbered(tmp_path):
     assert module.genre_names == ("genre_0", "genre_1")
     known = GenreClassifier.load_from_checkpoint(trainer.run_dir, network=network())
     assert known.thresholds.per_genre == module.thresholds.per_genre
+    assert json.loads((trainer.run_dir / "metrics.json").read_text())["val/films"] == 4
 
 
 def test_films_to_predict_need_posters_only(tmp_path):

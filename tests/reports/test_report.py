@@ -637,6 +637,21 @@ def test_one_film_is_no_plural(runs):
     assert not re.search(r"\b1 (\w+ )?(films|others)\b", text)
 
 
+def test_films_that_limits_left_out_are_not_counted(runs, undrawn):
+    run, _ = read_runs(runs)
+    limited = dataclasses.replace(run, metrics=run.metrics | {"data/test_films": 90, "val/films": 7})
+    said = [to_markdown(report_blocks([each], Numbers(), 0, explain=False))[0] for each in (run, limited)]
+    assert "30 training films, 10 validation films, on which" in said[0]
+    assert "30 training films, 7 validation films, on which" in said[1]
+    for text in (
+        "good was validated on only 7 of the 10 validation films of its split.",
+        "good was tested on only 40 of the 90 test films of its split.",
+    ):
+        assert [text in page for page in said] == [False, True]
+    assert all(" 40 test films, used for neither" in page for page in said)
+    assert " on 7 others." in model_card(limited, Numbers())
+
+
 def test_fused_run_has_no_training(runs):
     run, _ = read_runs(runs)
     arguments = {"network": "fused", "learning_rate": 1e-4, "optimizer": "adam"}
