@@ -24,8 +24,8 @@ class ExactEvaluation(Module):
     a name for each genre.
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint stores those tuned for
-    its weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
-    ``validate`` and ``test`` log, for ``metrics.json`` only:
+    its weights, if there are any, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics`
+    (``test/loss``, ...) ``validate`` and ``test`` log, for ``metrics.json`` only:
 
     - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each metric;
     - ``test/genre/<genre>/<metric>``: the metrics of `genre_metrics`;
@@ -38,8 +38,26 @@ class ExactEvaluation(Module):
     model: Any  # a keras.Model
     genre_names: tuple[str, ...] = ()
     thresholds: Thresholds | None = None
+    _tuned_at: int | None = None  # the fit's ``global_step`` when the thresholds were tuned
     _step_outputs: tuple[dict[str, Any], ...] = ()  # outputs of the pass's steps, on the device
     _evaluation: Evaluation | None = None
+
+    def on_fit_start(self) -> None:
+        """Discard the thresholds of an earlier fit."""
+        if not self.trainer.resumed:
+            self.thresholds = self._tuned_at = None
+
+    def teardown(self, stage: str) -> None:
+        """Discard thresholds that were tuned for other weights than those that a fit leaves."""
+        restored = stage == "fit" and any(stop.restore_best_weights for stop in self.trainer.early_stopping_callbacks)
+        self.thresholds = None if restored else self.current_thresholds
+
+    @property
+    def current_thresholds(self) -> Thresholds | None:
+        """The ``thresholds``; None in a fit that has changed the weights since they were tuned."""
+        trainer = self._trainer
+        is_fitting = trainer is not None and trainer.state.fn == "fit" and trainer.state.stage is not None
+        return None if is_fitting and self._tuned_at != self.global_step else self.thresholds
 
     def on_validation_epoch_start(self) -> None:
         """Discard the previous evaluation."""
@@ -62,6 +80,7 @@ class ExactEvaluation(Module):
         if not self.trainer.sanity_checking:
             evaluation = self._whole_evaluation()
             self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
+            self._tuned_at = self.trainer.global_step
         self._log_metrics("val")
 
     on_test_epoch_start, on_test_batch_end = on_validation_epoch_start, on_validation_batch_end

@@ -336,14 +336,14 @@ class GenreClassifier(ExactEvaluation):
     # --- what a checkpoint needs to predict without the films ------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the genres, vocabulary, sizes and thresholds."""
-        thresholds = self.thresholds and self.thresholds.to_json(self.genre_names)
+        """Store the genres, the vocabulary, the sizes, and the thresholds if they were tuned for these weights."""
+        thresholds = self.current_thresholds
         checkpoint["classifier"] = {
             "genre_names": list(self.genre_names),
             "vocabulary": self._vocabulary if "overview" in self.inputs else "",
             "sizes": self._sizes,
             "inputs": self.inputs,
-            "thresholds": thresholds,
+            "thresholds": thresholds and thresholds.to_json(self.genre_names),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -368,3 +368,4 @@ class GenreClassifier(ExactEvaluation):
             self._set_sizes(kept["genre_names"], sizes)
             self._vocabulary = kept.get("vocabulary", "")  # missing in older checkpoints
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])
+            self._tuned_at = checkpoint.get("global_step")
