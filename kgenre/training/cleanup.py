@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,8 @@ def attempt(name: str, call: Callable[[], Any]) -> None:
     try:
         call()
     except Exception as error:
-        _log.warning("%s failed: %r", name, error, exc_info=_log.isEnabledFor(logging.DEBUG))
+        described = traceback.format_exception_only(error)[0].strip()  # with the file's name, which `repr` lacks
+        _log.warning("%s failed: %s", name, described, exc_info=_log.isEnabledFor(logging.DEBUG))
 
 
 @contextmanager
