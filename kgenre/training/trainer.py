@@ -90,8 +90,10 @@ def _clipping(name: str) -> Any:
 class Trainer(Run):
     """Runs a `Module` on the backend that ``KERAS_BACKEND`` names, with Lightning's flags and order of events.
 
-    One ``global_step`` is one optimizer update, on every axis. The attributes of a run (metrics, counters, state) are
-    documented in `Run`.
+    One ``global_step`` is one optimizer update, on every axis. Public are the methods and properties of this class and
+    of `Run`, and the attributes ``current_epoch``, ``global_step``, ``batch_idx``, ``is_last_batch``, ``should_stop``,
+    ``interrupted``, ``resumed``, ``state``, ``ckpt_path``, ``run_dir``, ``results_dir``, ``datamodule``, ``loggers``
+    and ``profiler``. All others belong to the loops and to kgenre's own callbacks, and may change.
 
     Args:
         max_epochs: stop after this many epochs; -1: no limit; None: 1000, or no limit if ``max_steps`` is given.

@@ -83,6 +83,13 @@ def test_lightning_names_suggest_a_replacement(name, instead):
         trainer.modle  # noqa: B018
 
 
+def test_public_attributes_exist():
+    (listed,) = re.findall(r"Public are .*? may change\.", kgenre.Trainer.__doc__, re.DOTALL)
+    names = re.findall(r"``(\w+)``", listed)
+    assert len(names) >= 14
+    assert all(hasattr(quiet_trainer(), name) for name in names)
+
+
 def test_flags_can_be_changed_between_runs():
     trainer, module, batches = quiet_trainer(limit_train_batches=2), BoringModule(), boring_batches(4)
     trainer.fit(module, batches, batches)
