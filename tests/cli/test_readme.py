@@ -126,6 +126,17 @@ def test_every_fit_line_can_be_parsed(line, monkeypatch):
 
 
 @ALIKE
+def test_the_table_of_callbacks_is_complete():
+    text = TEXTS[ROOT / "kgenre" / "callbacks" / "README.md"]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (?:`(.+)` )?\|$", text, re.MULTILINE)
+    assert [name for name, _ in rows] == kgenre.callbacks.__all__
+    names = {"callbacks": kgenre.callbacks, "callback": keras.callbacks.Callback()}
+    names |= {"function": lambda trainer, module: None, "schedule": lambda epoch, rate: rate}
+    for name, argument in rows:
+        eval(f"callbacks.{name}({argument})", names)
+
+
+@ALIKE
 def test_all_mentioned_commands_exist():
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
     named = set(re.findall(r"(?:^|[`!/] *|=\S+ )kgenre ([a-z]+)\b", code, re.MULTILINE))
