@@ -1,5 +1,7 @@
 """How a fit ends, which data it accepts, and the state it leaves."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
@@ -260,6 +262,18 @@ def test_nested_run_restores_the_trainer_of_module_and_datamodule():
     trainer.fit(Nested(), Data())
     assert trainer.module.trainer is trainer
     assert trainer.callback_metrics["epoch"] == 1
+
+
+def test_fits_in_threads_train_as_they_do_alone():
+    def fit(seed):
+        module, batches = BoringModule(), boring_batches(4, seed=seed)
+        trainer = quiet_trainer(max_epochs=3)
+        trainer.fit(module, batches, batches)
+        return [weight.tolist() for weight in weights_of(module).values()], trainer.callback_metrics
+
+    alone = [fit(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(fit, range(4))) == alone
 
 
 def test_batches_may_be_tuples():

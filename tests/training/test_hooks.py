@@ -14,6 +14,7 @@ https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Dif
 import itertools
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -120,6 +121,25 @@ def test_validation_inside_an_epoch(noted):
         *evaluation("validation"),
         *both("on_train_epoch_end"),
     ]
+
+
+def test_the_readme_has_the_order_of_hooks():
+    """Its pseudocode is run, and must call what a fit calls."""
+    calls, code = [], (Path(kgenre.training.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (shown,) = [block for block in re.findall(r"```python\n(.*?)```", code, re.DOTALL) if "on_fit_start()" in block]
+    of_module = [*HOOKS, *MODULE_ONLY]
+    module = noting(BoringModule, "module", of_module, calls)
+    trainer = quiet_trainer(max_epochs=2, val_check_interval=1, num_sanity_val_steps=1)
+    trainer.fit(module(), boring_batches(2), boring_batches(3))
+    written = []
+    names = {name: lambda *, name=name: written.append(f"module.{name}") for name in of_module}
+    names |= dict.fromkeys(("training_step", "validation_step"), lambda batch: None)
+    names |= {"epochs": range(2), "training_batches": range(2)}
+    names |= {"first_batches": range(1), "validation_batches": range(3)}
+    names |= {"is_due_inside_the_epoch": itertools.cycle([True, False]).__next__, "is_due_at_its_end": lambda: True}
+    exec(shown, names)
+    assert written == calls
+    assert len(shown.splitlines()) <= 25
 
 
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
