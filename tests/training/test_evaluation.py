@@ -400,10 +400,10 @@ def test_a_training_step_that_cannot_be_built_for_a_test_is_logged(caplog):
             self.model = keras.Sequential([keras.layers.Dense(2)])
 
         def setup(self, stage):
-            self.scale = 2.0 if stage == "fit" else None
+            self.scaled = keras.ops.square if stage == "fit" else None
 
         def training_step(self, batch, batch_idx):
-            return super().training_step(batch, batch_idx) * self.scale
+            return self.scaled(super().training_step(batch, batch_idx))
 
     trainer, batches = quiet_trainer(enable_checkpointing=True), boring_batches(2)
     trainer.fit(Teaches(), batches)

@@ -188,6 +188,9 @@ def test_flags_set_between_runs_reach_the_step(monkeypatch, name, value, option)
             if self.model is None:
                 self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 
+        def training_step(self, batch, batch_idx):
+            return keras.ops.mean(self.model(batch["x"]))
+
     trainer = quiet_trainer()
     setattr(trainer, name, value)
     trainer.fit(Configures(), boring_batches(1))
