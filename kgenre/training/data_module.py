@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import count, islice, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from kgenre.training.hyperparameters import Hyperparameters
 from kgenre.training.limits import length_of
+from kgenre.training.read_in_threads import read_in_threads
 from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ class EpochBatches(Protocol):
     Its length is the number of batches in an epoch; without one, an epoch lasts as long as there are batches.
 
     Other sources (a list of batches, a ``tf.data.Dataset``, a Keras ``PyDataset``) work too: they are iterated from
-    the start in every epoch, and a resume in the middle of an epoch skips the batches that were already seen.
+    the start in every epoch, and a resume in the middle of an epoch skips the batches that were already seen. The
+    workers of a ``PyDataset`` are threads that read ahead: what ``__getitem__`` draws at random must depend on the
+    index alone, for a repeat or a resume to give the same batches.
     """
 
     def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterable[Any]:
@@ -152,7 +156,17 @@ def _epoch_of_py_dataset(source: Any, start_batch: int) -> Iterator[Any]:
     source.on_epoch_begin()
     try:
         length = length_of(source)
-        for batch in takewhile(lambda batch: batch < length, count(start_batch)):
-            yield source[batch]
+        numbers = takewhile(lambda number: number < length, count(start_batch))
+        workers = getattr(source, "workers", 1)
+        if getattr(source, "use_multiprocessing", False):
+            warnings.warn(
+                f"{type(source).__name__} has use_multiprocessing=True, but the workers of a PyDataset are threads "
+                "here. To read in processes, use a PyTorch DataLoader(num_workers=...).",
+                stacklevel=2,
+            )
+        if workers > 1:
+            yield from read_in_threads(source.__getitem__, numbers, workers, source.max_queue_size or workers)
+        else:
+            yield from map(source.__getitem__, numbers)
     finally:  # also when a limit ends the epoch early
         source.on_epoch_end()

@@ -1,5 +1,7 @@
 """How a fit ends, which data it accepts, and the state it leaves."""
 
+import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -10,6 +12,7 @@ from boring import BoringModule, Lambdas, boring_batches, boring_dataset, descen
 import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from kgenre.training.data_module import iterate_epoch
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 KERNEL = "model.layers.0.kernel"
@@ -484,6 +487,55 @@ def test_each_epoch_shuffles_all_rows():
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
     np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(data.arrays["x"], axis=0))
+
+
+class Waiting(keras.utils.PyDataset):
+    """Its first batch is not ready before two others have been read."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.read, self.others = [], threading.Semaphore(0)
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        if index == 0:
+            assert self.others.acquire(timeout=20)
+            assert self.others.acquire(timeout=20)
+        elif index == 5:
+            raise OSError("batch 5 cannot be read")
+        else:
+            self.others.release()
+        return boring_batches(6)[index]
+
+
+def test_workers_of_a_py_dataset_read_ahead_in_order():
+    data, seen = Waiting(workers=3, max_queue_size=4), []
+    batches = iter(iterate_epoch(data, 0))
+    seen.append(next(batches))
+    seen += itertools.islice(batches, 4)
+    for batch, expected in zip(seen, boring_batches(6), strict=False):
+        np.testing.assert_array_equal(batch["x"], expected["x"])
+    with pytest.raises(OSError, match="batch 5 cannot be read"):
+        next(batches)
+    assert sorted(data.read) == [0, 1, 2, 3, 4, 5]
+
+
+def test_workers_of_a_py_dataset_read_no_more_than_asked():
+    data = Waiting(workers=3, max_queue_size=4)
+    batches = iter(iterate_epoch(data, 0))
+    next(batches)
+    batches.close()
+    assert {0, 1, 2} <= set(data.read) <= {0, 1, 2, 3, 4}
+
+
+def test_processes_of_a_py_dataset_are_threads():
+    data = Waiting(workers=3, use_multiprocessing=True)
+    with pytest.warns(UserWarning, match="use_multiprocessing=True, but the workers of a PyDataset are threads"):
+        quiet_trainer(limit_train_batches=4).fit(BoringModule(), data)
+    assert {0, 1, 2, 3} <= set(data.read)
 
 
 def test_epoch_hooks_of_a_py_dataset_are_called():
