@@ -450,6 +450,30 @@ def test_interrupted_validation_that_is_repeated_counts_once():
     assert weights_of(module)["seen"] == 3
 
 
+def test_sanity_check_keeps_the_states_of_recurrent_layers():
+    class Stateful(BoringModule):
+        def __init__(self):
+            super().__init__()
+            both_ways = keras.layers.Bidirectional(keras.layers.SimpleRNN(2, stateful=True), merge_mode="sum")
+            stacked = keras.layers.RNN([keras.layers.LSTMCell(3), keras.layers.GRUCell(2)], stateful=True)
+            parts = [both_ways, keras.layers.Reshape((2, 1)), stacked]
+            self.model = keras.Sequential([keras.Input((4, 1), batch_size=8), *parts])
+
+        def error(self, batch, training=False):
+            return super().error(batch | {"x": batch["x"][..., None]}, training)
+
+    def note(trainer, module):
+        states.append([array for name, array in weights_of(module).items() if ".states." in name])
+
+    states = []
+    trainer = quiet_trainer(callbacks=Lambdas(on_sanity_check_end=note, on_train_start=note))
+    trainer.fit(Stateful(), boring_batches(1), boring_batches(1))
+    checked, training = states
+    assert len(checked) == 5
+    assert all(state.any() for state in checked)
+    assert not any(state.any() for state in training)
+
+
 # --- max_time (callbacks/test_timer.py) -----------------------------------------------------------------------------
 
 
