@@ -243,7 +243,7 @@ class FilmData(DataModule):
         films = read_films(self._folder(), self.format)
         notes = films.notes if stage == "predict" else (*check_genres(films), *films.notes)
         if self._kept:
-            films = map_to_known_genres(films, self._kept.genre_names)
+            films = map_to_known_genres(films, self._kept.genre_names, to_predict=stage == "predict")
         for note in notes:
             _log.warning("%s", note)
         if stage != "predict":
@@ -449,7 +449,7 @@ class FilmData(DataModule):
             return kept
         # The checkpoint's split is kept as it is, including films that are missing now.
         split, marks = (kept.split, kept.marks) if kept else (None, "")
-        arguments = kept.arguments if kept and split else {name: getattr(self, name) for name in _OF_ARGUMENTS}
+        arguments = {name: getattr(self, name) for name in _OF_ARGUMENTS}
         if films.whole_split and split is None:
             split = films.whole_split.to_json()
             marks = "".join(films.all_films.marks[films.whole_split.rows])
@@ -460,7 +460,7 @@ class FilmData(DataModule):
             sequence_length=self._vectorizer.sequence_length if self._vectorizer else None,
             split=split,
             marks=marks,
-            arguments=arguments,
+            arguments=arguments if kept is None or self._are_own(films.stage) else kept.arguments,
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -13,13 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from kgenre.data.errors import FilmDataError
+from kgenre.data.errors import FilmDataError, shortened_list
 from kgenre.data.film_table import FilmTable
 
 SEPARATORS = (";", ",", "/", "；", "、", "，", "،")  # that join genres, besides |; the last four: Chinese, Arabic
 _SEPARATOR = re.compile(f"[|{''.join(SEPARATORS)}]")
 _LEAST_NAMES = 3
 _LEAST_FILMS = 100
+_MOST_SHOWN = 12  # of genres on a line: tables with free-text genres have hundreds
 # IMDb's names, which the course and MM-IMDb use.
 GENRES = (
     "Action", "Adventure", "Animation", "Biography", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy",
@@ -142,24 +143,25 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
     return rare, [name for name, films in counts if not films]
 
 
-def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTable:
+def map_to_known_genres(films: FilmTable, genre_names: Sequence[str], to_predict: bool = False) -> FilmTable:
     """Return the same films with the genre columns ``genre_names``, and log which genres are dropped.
 
-    If no film has a genre, all columns are zero: such films can still be predicted.
+    If no film has one of these genres, all columns are zero: such films can still be predicted.
 
     Raises:
-        FilmDataError: the films have genres, but none of ``genre_names``.
+        FilmDataError: the films have genres, but none of ``genre_names``, and are not only ``to_predict``.
     """
     counts = films.genres.sum(axis=0)
     occurring = [name for name, count in zip(films.genre_names, counts, strict=True) if count]
     unknown = [name for name in occurring if name not in genre_names]
-    if unknown and unknown == occurring:
+    if unknown and unknown == occurring and not to_predict:
         raise FilmDataError(
             f"The films of {films.source} have none of the checkpoint's genres.\n"
-            f"Their genres: {', '.join(unknown[:12])}. The checkpoint's: {', '.join(genre_names[:12])}."
+            f"Their genres: {shortened_list(unknown, _MOST_SHOWN)}. The checkpoint's: "
+            f"{shortened_list(genre_names, _MOST_SHOWN)}."
         )
     if unknown:
         logging.getLogger("kgenre").warning(
-            "Genres that the checkpoint does not know are ignored: %s.", ", ".join(unknown)
+            "Genres that the checkpoint does not know are ignored: %s.", shortened_list(unknown, _MOST_SHOWN)
         )
     return films.with_genres(genre_names)

@@ -14,7 +14,7 @@ from kgenre.data import FilmData, FilmDataError, LeftOut, make_sample_films, rea
 from kgenre.data.films_in_use import summarize_left_out
 from kgenre.data.overviews import normalised_overview
 from kgenre.models import GenreClassifier
-from kgenre.training import TrainerError
+from kgenre.training import Trainer, TrainerError
 
 pytestmark = pytest.mark.one_backend("jax")  # under TensorFlow, all tests that train on films use it
 
@@ -564,6 +564,25 @@ def test_the_checkpoints_settings_replace_the_given_ones(state, sample, caplog):
     assert again.state_dict() == state
 
 
+def test_a_fit_from_scratch_uses_the_given_arguments_that_a_tested_checkpoint_replaced(tmp_path):
+    def trainer():
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        return Trainer(max_epochs=1, default_root_dir=tmp_path / "runs", **quiet)
+
+    numbered_films(tmp_path, numbered("Ship"))
+    run = trainer()
+    run.fit(GenreClassifier("overview_words"), datamodule=FilmData(str(tmp_path), posters=False))
+    films = FilmData(str(tmp_path), posters=False, split_seed=5, vocabulary_size=20)
+    used = [(0, 0, 10_000, 0), (0, 0, 10_000, 0), (5, 5, 20, 5)]
+    for ckpt_path, stage in ((run.run_dir, "test"), (run.run_dir, "fit"), (None, "fit")):
+        getattr(trainer(), stage)(GenreClassifier("overview_words"), datamodule=films, ckpt_path=ckpt_path)
+        assert (films.split_seed, films.hparams.split_seed, films.vocabulary_size, films.split.seed) == used.pop(0)
+    assert len(films.vocabulary) == films.hparams.vocabulary_size == 20
+    loaded = FilmData.load_from_checkpoint(run.run_dir, split_seed=5)
+    trainer().fit(GenreClassifier.load_from_checkpoint(run.run_dir), datamodule=loaded)
+    assert loaded.split.seed == 0, "loaded to go on with the run's words and split"
+
+
 def test_films_of_a_changed_folder_stay_in_their_part(films, state, sample, tmp_path, caplog):
     folder = tmp_path / "changed"
     shutil.copytree(sample, folder)
@@ -750,12 +769,16 @@ def test_the_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):
     assert other.table.genres_of(1) == ()
 
 
-def test_error_none_of_the_checkpoints_genres(state, tmp_path):
+def test_error_none_of_the_checkpoints_genres_unless_films_are_only_predicted(state, tmp_path, caplog):
     (tmp_path / "films.csv").write_text("id,genres,overview\n1,News,A ship\n")
     other = FilmData(str(tmp_path))
     other.load_state_dict({**state, "posters": False})
     with pytest.raises(FilmDataError, match=r"none of the checkpoint's genres.\nTheir genres: News"):
-        other.setup("predict")
+        other.setup("test")
+    other.setup("predict")
+    assert caplog.text.count("Genres that the checkpoint does not know are ignored: News.") == 1
+    assert other.table.genres_of(0) == ()
+    assert len(other.predict_dataloader().rows) == 1
 
 
 @pytest.mark.parametrize(
