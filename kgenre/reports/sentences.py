@@ -29,7 +29,8 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     total = sum(run.support(g) for g in present)
     mean = numbers.about(run, "genres per test film", total / run.metrics["test/films"], ".1f")
     chosen = f", on which {what}," if (what := chosen_on_validation(runs)) else ""
-    text = f"{films[0]}, {films[1]}{chosen} and {films[2]}, used for neither. A test film has {mean} genres on average."
+    tested = f"{films[2]}, used for neither" if run.folder == run.trained_in else f"{films[2]} of other data"
+    text = f"{films[0]}, {films[1]}{chosen} and {tested}. A test film has {mean} genres on average."
     if len(present) > 4:
         order = sorted(present, key=lambda g: -run.support(g))
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])

@@ -1043,7 +1043,9 @@ def test_test_on_other_films_is_reported_with_its_runs_data(films, tmp_path, und
     assert (read.name, read.network, read.config["data"]["init_args"]["path"]) == ("run", "poster_cnn_2024", "other")
     text = to_markdown(report_blocks([read], Numbers(), 0, False))[0]
     assert "30 training films, 10 validation films" in text
-    assert "30 test films" in text
+    assert "were chosen, and 30 test films of other data. " in text
+    own = to_markdown(report_blocks(read_runs(run), Numbers(), 0, False))[0]
+    assert re.search(r"were chosen, and \d+ test films, used for neither\. ", own)
     assert "frequencies" not in text.split("## ")[1], "there are none to compare with"
     with pytest.raises(ReportError, match="trained and tested on different films"):
         read_runs([run, folder])
