@@ -21,7 +21,7 @@ from kgenre.engines.step_options import StepOptions
 from kgenre.engines.step_part import StepPart
 from kgenre.engines.traced_step import StepResult, check_known
 from kgenre.engines.trainable_flags import trainable_flags
-from kgenre.engines.weight_update import configured
+from kgenre.engines.weight_update import configured, is_replaced
 
 
 def build_module(
@@ -45,7 +45,8 @@ def build_module(
 
     Raises:
         StepError: a step does something that cannot be compiled, or a batch contains something that is not a number.
-        ValueError: there is nothing to train, a trainable variable is not a float, a variable has no optimizer or an
+        ValueError: there is nothing to train, a trainable variable is not a float or its gradient cannot be
+            accumulated, a variable has no optimizer or an
             optimizer no variables, an optimizer was built for other variables, or several sources of an evaluation log
             the same name.
     """
@@ -60,6 +61,7 @@ def build_module(
         )
     if optimizers:
         _check_float(trainable)
+        _check_accumulation(trainable, options)
     built.optimized, built.flags = frozenset(map(id, trainable.values())), trainable_flags(module)
     frozen = [name for name in built.variables if name not in trainable]
     built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
@@ -85,6 +87,14 @@ def _check_float(trainable: Mapping[str, keras.Variable]) -> None:
                 f"self.{name} is a trainable variable of {variable.dtype}, but only floats can be trained. Create it "
                 "with keras.Variable(..., trainable=False), or dtype='float32' if it is to be trained."
             )
+
+
+def _check_accumulation(trainable: Mapping[str, keras.Variable], options: StepOptions) -> None:
+    if options.accumulate_grad_batches > 1 and (scales := [name for name, v in trainable.items() if is_replaced(v)]):
+        raise ValueError(
+            f"accumulate_grad_batches={options.accumulate_grad_batches}, but self.{scales[0]} belongs to a layer "
+            "quantized to float8, which takes a new scale from each batch. Use larger batches instead."
+        )
 
 
 def _build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
@@ -208,7 +218,7 @@ def _logs_of_gradients(module: Any) -> StepLogs:
     """What ``configure_gradients`` logs."""
     from keras import ops
 
-    trainable = {name: v for name, v in named_variables(module).items() if v.trainable}
+    trainable = {name: v for name, v in named_variables(module).items() if v.trainable and not is_replaced(v)}
     with StepLogs(training=True) as logs, keras.StatelessScope():
         configured(module, {name: ops.zeros(v.shape, v.dtype) for name, v in trainable.items()})
     return logs

@@ -30,15 +30,24 @@ def process_gradients(built: BuiltModule, options: StepOptions, gradients: Seque
     Returns:
         The gradients for the optimizers, and whether these may act: a boolean scalar, or None for always.
     """
-    finite = None
+    trainable, finite = built.trainable, None
+    named = dict(zip(trainable, gradients, strict=True))
+    next_values = {name: named.pop(name) for name, variable in trainable.items() if is_replaced(variable)}
+    gradients = list(named.values())
     if built.loss_scale is not None:
         gradients = built.loss_scale.unscaled(gradients)
         finite = all_finite(gradients)
         built.loss_scale.update(finite)
-    gradients = configured(built.module, dict(zip(built.trainable, gradients, strict=True)))
+    gradients = configured(built.module, dict(zip(named, gradients, strict=True)))
     if options.gradient_clip_val is not None:
         gradients = clip(gradients, options.gradient_clip_val, options.gradient_clip_algorithm)
-    return gradients, finite
+    processed = next_values | dict(zip(named, gradients, strict=True))
+    return [processed[name] for name in trainable], finite
+
+
+def is_replaced(variable: Any) -> bool:
+    """Whether the optimizer sets the variable to its "gradient": a scale of a Keras layer quantized to float8."""
+    return getattr(variable, "overwrite_with_gradient", False)
 
 
 def configured(module: Any, gradients: dict[str, Any]) -> list[Any]:

@@ -77,6 +77,33 @@ def test_clipping_acts_on_the_accumulated_gradient():
     np.testing.assert_allclose(weights_of(accumulated)[KERNEL], weights_of(whole)[KERNEL], rtol=1e-5)
 
 
+class Float8(BoringModule):
+    def __init__(self):
+        super().__init__()
+        self.model.quantize("float8")
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_scales_of_float8_layers_are_not_clipped(algorithm):
+    class Doubles(Float8):
+        def configure_gradients(self, gradients):
+            assert {name.rpartition(".")[2] for name in gradients} == {"kernel", "bias"}
+            return {name: 2 * gradient for name, gradient in gradients.items()}
+
+    unclipped, clipped = Float8(), Doubles()
+    batches = boring_batches(2)
+    quiet_trainer().fit(unclipped, batches)
+    quiet_trainer(gradient_clip_val=1e-4, gradient_clip_algorithm=algorithm).fit(clipped, batches)
+    expected, found = (weights_of(module)["model.layers.0.inputs_amax_history"] for module in (unclipped, clipped))
+    assert expected.max() > 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_accumulation_with_float8_layers_is_rejected():
+    with pytest.raises(ValueError, match=r"^accumulate_grad_batches=2, but self\.model\.layers\.0\.\w+ belongs"):
+        quiet_trainer(accumulate_grad_batches=2).fit(Float8(), boring_batches(2))
+
+
 def test_schedule_counts_updates():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
