@@ -116,8 +116,7 @@ class GenreClassifier(ExactEvaluation):
         data: Any = self.trainer.datamodule  # a user's own may have only part of `FilmData`'s attributes
         if hasattr(data, "genre_names"):
             sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}
-            self._set_meaning(tuple(data.genre_names), vocabulary_hash(data), stage)
-            self._set_sizes(list(data.genre_names), sizes)
+            self._set_sizes(self._checked_genres(data, stage), sizes)
         if stage == "fit" and hasattr(data, "training_films"):
             self._frequencies = frequencies(data.training_films()["genres"])
         elif stage == "fit" and (self.label_smoothing or self.loss == "weighted_binary_crossentropy"):
@@ -125,15 +124,19 @@ class GenreClassifier(ExactEvaluation):
                 "label_smoothing and weighted_binary_crossentropy need a datamodule with training_films."
             )
 
-    def _set_meaning(self, genre_names: tuple[str, ...], vocabulary: str, stage: str) -> None:
-        """Adopt what the outputs and token ids stand for, or check it if there are weights that were trained on it."""
+    def _checked_genres(self, data: Any, stage: str) -> list[str]:
+        """Return the names of the outputs; with weights, check that genres and words are those they were trained on."""
+        names, vocabulary = list(data.genre_names), vocabulary_hash(data)
         has_weights = self.model is not None or self._will_load_weights
-        if has_weights:
-            check_same_genres(self.genre_names, genre_names)
+        if has_weights and stage == "predict":  # such films may have other genres or none
+            names = list(self.genre_names) or names
+        elif has_weights:
+            check_same_genres(self.genre_names, names)
         if has_weights and (self.model is None or "overview" in self.inputs):
             check_same_words(self._vocabulary, vocabulary)
         if not has_weights or stage == "fit":
             self._vocabulary = vocabulary
+        return names
 
     def prepare_for(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
         """Build the network without a trainer.

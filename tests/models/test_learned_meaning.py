@@ -46,7 +46,7 @@ OTHERS = [
 ADVICE = r" the data of its run, FilmData\.load_from_checkpoint\(RUN\), .* or create a new GenreClassifier\.$"
 
 
-@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
 @pytest.mark.parametrize(("other", "message"), OTHERS, ids=["genres", "vocabulary"])
 def test_error_a_loaded_model_gets_other_data(stage, other, message, films, run, tmp_path):
     module = GenreClassifier.load_from_checkpoint(run)
@@ -83,6 +83,19 @@ def test_the_runs_own_data_and_new_models_are_accepted(films, run, tmp_path):
     trainer(tmp_path).test(module, datamodule=films(split_seed=1), ckpt_path=run, verbose=False)
     mapped = FilmData.load_from_checkpoint(run, path=renamed.path)
     trainer(tmp_path).validate(module, datamodule=mapped, verbose=False)
+
+
+def test_films_to_predict_may_have_other_genres_but_need_the_runs_words(films, run, tmp_path):
+    module = GenreClassifier.load_from_checkpoint(run)
+    others = FilmData.load_from_checkpoint(run, path=films(("News", "Western")).path)
+    assert len(trainer(tmp_path).predict(module, datamodule=others)) > 0
+    plain = films(("Drama", "Western"))
+    plain.setup("fit")
+    assert plain.vocabulary == FilmData.load_from_checkpoint(run).vocabulary
+    assert len(trainer(tmp_path).predict(module, datamodule=plain)) > 0
+    assert module.genre_names == ("Drama", "War")
+    with pytest.raises(TrainerError, match=OTHERS[1][1]):
+        trainer(tmp_path).predict(module, datamodule=films(split_seed=1))
 
 
 def test_words_do_not_matter_to_a_model_that_reads_none_of_them(sample, tmp_path):
