@@ -126,7 +126,7 @@ class GenreClassifier(ExactEvaluation):
 
     def _checked_genres(self, data: Any, stage: str) -> list[str]:
         """Return the names of the outputs; with weights, check that genres and words are those they were trained on."""
-        names, vocabulary = list(data.genre_names), vocabulary_hash(data)
+        names, vocabulary = list(data.genre_names), vocabulary_hash(getattr(data, "vocabulary", None))
         has_weights = self.model is not None or self._will_load_weights
         if has_weights and stage == "predict":  # such films may have other genres or none
             names = list(self.genre_names) or names
@@ -369,6 +369,10 @@ class GenreClassifier(ExactEvaluation):
             # JSON has lists only, and a user's function may have ``image_size + (3,)``.
             sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in kept["sizes"].items()}
             self._set_sizes(kept["genre_names"], sizes)
-            self._vocabulary = kept.get("vocabulary", "")  # missing in older checkpoints
+            if "vocabulary" in kept:
+                self._vocabulary = kept["vocabulary"]
+            else:  # an older checkpoint: it has the words if it was trained on `FilmData`
+                words = (checkpoint.get("data", {}).get("state") or {}).get("vocabulary")
+                self._vocabulary = vocabulary_hash(words) if "overview" in kept["inputs"] else ""
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])
             self._tuned_at = checkpoint.get("global_step")

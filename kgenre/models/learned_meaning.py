@@ -19,9 +19,8 @@ def numbered_genres(count: int) -> tuple[str, ...]:
     return tuple(f"genre_{i}" for i in range(count))
 
 
-def vocabulary_hash(data: Any) -> str:
-    """A hash of the words in ``data.vocabulary`` in their order; "" if it has none."""
-    words = getattr(data, "vocabulary", None)
+def vocabulary_hash(words: Any) -> str:
+    """A hash of the words of a vocabulary in their order; "" if there are none."""
     if not words or not isinstance(words, list | tuple):  # a user's own data may have something else of this name
         return ""
     return hashlib.blake2b("\n".join(map(str, words)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
