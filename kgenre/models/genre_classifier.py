@@ -373,6 +373,6 @@ class GenreClassifier(ExactEvaluation):
                 self._vocabulary = kept["vocabulary"]
             else:  # an older checkpoint: it has the words if it was trained on `FilmData`
                 words = (checkpoint.get("data", {}).get("state") or {}).get("vocabulary")
-                self._vocabulary = vocabulary_hash(words) if "overview" in kept["inputs"] else ""
+                self._vocabulary = vocabulary_hash(words) if "overview" in kept.get("inputs", ()) else ""
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])
             self._tuned_at = checkpoint.get("global_step")
