@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -14,6 +15,10 @@ from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.metrics import HEADLINE_METRICS
 from kgenre.training import Module, TrainerError
+from kgenre.training.data_module import iterate_epoch
+from kgenre.training.limits import number_of_batches
+
+_log = logging.getLogger("kgenre")
 
 
 class ExactEvaluation(Module):
@@ -24,7 +29,8 @@ class ExactEvaluation(Module):
     a name for each genre.
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint stores those tuned for
-    its weights, if there are any, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics`
+    its weights, if there are any, and `test` and `predict` use them. Without any, `test` tunes them on the run's
+    validation films. Besides the metrics of `multilabel_metrics`
     (``test/loss``, ...) ``validate`` and ``test`` log, for ``metrics.json`` only:
 
     - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each metric;
@@ -58,6 +64,26 @@ class ExactEvaluation(Module):
         trainer = self._trainer
         is_fitting = trainer is not None and trainer.state.fn == "fit" and trainer.state.stage is not None
         return None if is_fitting and self._tuned_at != self.global_step else self.thresholds
+
+    def on_test_start(self) -> None:
+        """Tune thresholds on the run's validation films if the weights have none: no validation was at their step."""
+        data, engine = self.trainer.datamodule, self.trainer.engine
+        split = getattr(data, "split", None)
+        if self.thresholds is not None or data is None or data.results_name or not isinstance(split, Split):
+            return
+        if not len(split.validation) or "test" not in engine.built.entries:  # several test sets: "test/0", "test/1"
+            return
+        source: Any = data.val_dataloader()
+        if not (limit := number_of_batches(source, self.trainer.limits["val"], "val")):
+            return
+        engine.pull()
+        engine.start_epoch("test")
+        batches = engine.prefetch(iterate_epoch(source, 0), limit=int(limit))
+        self._step_outputs, self._evaluation = tuple(engine.eval_step("test", batch) for batch in batches), None
+        engine.sync()
+        evaluation = self._whole_evaluation()
+        self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
+        _log.info("The checkpoint has no thresholds: tuned on %d validation films.", len(evaluation.true))
 
     def on_validation_epoch_start(self) -> None:
         """Discard the previous evaluation."""

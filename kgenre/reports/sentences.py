@@ -90,7 +90,7 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         what = f"{count} of {numbers.about(run, 'genres with test films', len(present), 'd')} genres"
     text = f"{run.name} finds {what} at the usual threshold of 0.5"
     if "test/tuned_f1_micro" not in run.metrics:
-        return f"{text}. No thresholds were tuned: the checkpoint was never validated."
+        return f"{text}. It has no tuned thresholds: there were no validation films to tune them on."
     micro = [numbers.of(run, f"test/{p}f1_micro") for p in ("", "tuned_")]
     macro = [numbers.of(run, f"test/{p}f1_macro") for p in ("", "per_genre_tuned_")]
     overall = numbers.of(run, "test/threshold")

@@ -8,6 +8,7 @@ from keras import layers
 
 from kgenre import checkpoints
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint
+from kgenre.data import FilmData
 from kgenre.models import GenreClassifier
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -76,3 +77,22 @@ def test_restored_best_weights_have_no_thresholds_of_the_last_ones():
     module, stop = classifier(), EarlyStopping("val/loss", mode="max", patience=9, restore_best_weights=True)
     quiet_trainer(max_epochs=3, callbacks=stop).fit(module, batches(2), batches(3))
     assert module.thresholds is None
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_a_test_tunes_thresholds_that_its_checkpoint_lacks(sample, limit):
+    films = FilmData(str(sample), image_size=(8, 8), overviews=False, batch_size=16)
+    trainer = quiet_trainer(enable_checkpointing=True, limit_val_batches=0)
+    trainer.fit(GenreClassifier("poster_colours", learning_rate=0.01), datamodule=films)
+    run, module = trainer.run_dir, GenreClassifier("poster_colours")
+    [found] = quiet_trainer(limit_val_batches=limit).test(module, datamodule=films, ckpt_path=run, verbose=False)
+    assert ("test/tuned_f1_micro" in found) == (module.thresholds is not None) == (limit is None)
+    assert found["test/films"] == len(films.split.test)
+    untuned = GenreClassifier("poster_colours")
+    [plain] = quiet_trainer(limit_val_batches=0).test(untuned, datamodule=films, ckpt_path=run, verbose=False)
+    common = [name for name in plain if name in found and not name.startswith("test/interval/")]
+    assert {name: found[name] for name in common} == pytest.approx({name: plain[name] for name in common}, nan_ok=True)
+    if limit is None:
+        validated = GenreClassifier("poster_colours")
+        quiet_trainer().validate(validated, datamodule=films, ckpt_path=run, verbose=False)
+        assert module.thresholds == validated.thresholds

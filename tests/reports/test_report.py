@@ -234,7 +234,9 @@ def test_thresholds_that_change_nothing_and_find_everything(runs):
     assert "Micro-F1 is lower with it" in said
     untuned = {name: value for name, value in run.metrics.items() if "tuned" not in name and name != "test/threshold"}
     never = dataclasses.replace(run, metrics=untuned)
-    assert thresholds(never, Numbers()).endswith("No thresholds were tuned: the checkpoint was never validated.")
+    assert thresholds(never, Numbers()).endswith(
+        ". It has no tuned thresholds: there were no validation films to tune them on."
+    )
     assert set(run_differences(never, run, list(COMPARED))[0]) == {"loss", "map"}
 
 
