@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 
 from kgenre.cli import configuration
 from kgenre.cli.arguments import read_pipes
+from kgenre.cli.monitor_mode import mode_of
 from kgenre.cli.run_place import move_runs, run_place
 from kgenre.cli.search_space import MOST_TRIALS, Values, grid, is_numeric, optuna_next, random_search, read_space
 from kgenre.cli.standard_streams import fault_tolerant_streams
@@ -44,6 +45,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("--method optuna needs Optuna: pip install 'kgenre[optuna]'. Without it: --method random.")
     if not 1 <= options.trials <= MOST_TRIALS:
         raise UsageError(f"--trials must be from 1 to {MOST_TRIALS}. Received: {options.trials}")
+    options.mode = options.mode or mode_of(options.monitor)
     space = read_space(options.sweep | given)
     if not space:
         raise UsageError('kgenre sweep needs options to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
@@ -96,7 +98,12 @@ def _parser() -> Parser:
     )
     parser.add_argument("--trials", type=int, default=10, help="number of trials; a grid runs all its combinations")
     parser.add_argument("--monitor", type=str, default="val/loss", help="the logged value that ranks the trials")
-    parser.add_argument("--mode", choices=["min", "max"], default="min", help="whether smaller or larger is better")
+    parser.add_argument(
+        "--mode",
+        choices=["min", "max"],
+        default=None,
+        help="whether smaller or larger is better; without it the name of the value tells (min for loss, max for map)",
+    )
     return parser
 
 

@@ -180,6 +180,27 @@ def test_an_interrupted_sweep_resumes(sweep, swept, tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ([], "min"),
+        (["--monitor=val/map"], "max"),
+        (["--monitor=val/accuracy"], "max"),
+        (["--monitor=val/top3_hit"], "max"),
+        (["--monitor=val/genre/War/f1"], "max"),
+        (["--monitor=val/hamming_loss"], "min"),
+        (["--monitor=val/ece"], "min"),
+        (["--monitor=val/map", "--mode=min"], "min"),
+        (["--monitor=val/score", "--mode=max"], "max"),
+    ],
+)
+def test_the_name_of_the_value_tells_whether_smaller_is_better(sweep, monkeypatch, options, mode):
+    monkeypatch.setattr("kgenre.cli.sweep._search", lambda space, options, *_: found.append(options.mode) or 0)
+    found = []
+    assert sweep("--sweep.model.filters=[4]", *options) == 0
+    assert found == [mode]
+
+
+@pytest.mark.parametrize(
     ("monitor", "reason"),
     [
         ("val/los", "val/los was not logged; did you mean val/loss?"),
@@ -271,6 +292,7 @@ def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
         (["--method", "grdi"], 2, "grdi"),
         (["--sweep.model.filters", "[1]", "--trials", "0"], 1, "--trials must be from 1 to 10000. Received: 0"),
         (["--sweep.model.filters", "[1]", "--ckpt_path", "last"], 1, "--ckpt_path"),
+        (["--sweep.model.filters", "[1]", "--monitor", "val/score"], 1, "val/score does not tell whether smaller or"),
     ],
 )
 def test_errors_come_before_the_first_trial(sweep, capsys, arguments, code, word):
