@@ -64,6 +64,12 @@ def special_loss(run: Run) -> str:
     return "" if loss in (None, "binary_crossentropy") else str(loss)
 
 
+def softened_targets(run: Run) -> dict[str, float]:
+    """Return the options, with their values, by which the training targets are not the films' own genres."""
+    given = {name: run.arguments("model").get(name) for name in ("label_smoothing", "mixup", "cutmix")}
+    return {name: float(value) for name, value in given.items() if value and isinstance(value, int | float)}
+
+
 def learning_rate(run: Run) -> tuple[str, Any]:
     """Return the option that sets a run's initial learning rate, and its value; None if Keras's default was used."""
     for part, name in (("lr_scheduler", "initial_learning_rate"), ("optimizer", "learning_rate")):

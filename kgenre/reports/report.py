@@ -17,7 +17,7 @@ from kgenre.reports.figures import MOST_GENRES, curves_figure, genres_figure
 from kgenre.reports.glossary import GLOSSARY
 from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers, counted
-from kgenre.reports.options import differing_options, special_loss
+from kgenre.reports.options import differing_options, softened_targets, special_loss
 from kgenre.reports.read_runs import read_runs
 from kgenre.reports.run import ReportError, Run, best_of
 from kgenre.reports.run_difference import run_differences
@@ -116,6 +116,13 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
                 f" The training loss of {run.name} is {special_loss(run)}, on another scale: it cannot be compared "
                 "with its validation loss, which is binary cross-entropy."
             )
+        for run in full:
+            if softened := softened_targets(run):
+                given = verdicts.listed([f"{name} {numbers.about(run, name, v, 'g')}" for name, v in softened.items()])
+                caption += (
+                    f" The training loss of {run.name} is that of softened targets ({given}), its validation loss that "
+                    "of the films' own genres: their levels cannot be compared."
+                )
         blocks.append(Figure("learning_curves.png", curves, caption, "Training and validation loss over the epochs"))
     blocks += [
         Bullets(tuple(sentences.training(run, numbers) for run in full)),

@@ -639,6 +639,21 @@ def test_one_film_is_no_plural(runs):
     assert not re.search(r"\b1 (\w+ )?(films|others)\b", text)
 
 
+def test_the_caption_of_the_curves_names_softened_targets(runs):
+    run, _ = read_runs(runs)
+    for given, named in (
+        ({}, ""),
+        ({"label_smoothing": 0.0, "mixup": 0.0}, ""),
+        ({"label_smoothing": 0.05}, "(label_smoothing 0.05)"),
+        ({"label_smoothing": 0.1, "mixup": 0.2, "cutmix": 1}, "(label_smoothing 0.1, mixup 0.2 and cutmix 1)"),
+    ):
+        soft = dataclasses.replace(run, config={"model": {"init_args": {"network": "poster_cnn_2024"} | given}})
+        blocks = report_blocks([soft], Numbers(), 0, explain=False)
+        (caption,) = (block.caption for block in blocks if isinstance(block, Figure) and "epoch" in block.caption)
+        assert (f"The training loss of good is that of softened targets {named}" in caption) == bool(named)
+        assert ("softened" in caption) == bool(named)
+
+
 def test_films_that_limits_left_out_are_not_counted(runs, undrawn):
     run, _ = read_runs(runs)
     limited = dataclasses.replace(run, metrics=run.metrics | {"data/test_films": 90, "val/films": 7})
