@@ -249,6 +249,11 @@ def _made_with(runs: Sequence[Run]) -> str:
             f"kgenre {versions.get('kgenre')}{commit}{seed}, {at.get('time', '')[:10]}"
         )
         parts.setdefault(how, []).append(run.name)
-    repeatable = all((run.trained_in / "config.yaml").exists() for run in runs)  # a run started from Python has none
-    again = " To train a model again: kgenre fit --config RUN/config.yaml." if repeatable else ""
-    return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + f".{again}"
+    said = "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + "."
+    trained = [run for run in runs if not run.is_fused]
+    # A run started from Python has no config.yaml.
+    if trained and all((run.trained_in / "config.yaml").exists() for run in trained):
+        said += " To train a model again, under the same KERAS_BACKEND: kgenre fit --config RUN/config.yaml."
+    if fused := [run.name for run in runs if run.is_fused]:
+        said += f" To combine {verdicts.listed(fused)} again: kgenre fuse, with the runs that it was made from."
+    return said

@@ -57,6 +57,11 @@ class Run:
         return str(self.arguments("model").get("network", self.config.get("model", {}).get("class_path", "a network")))
 
     @property
+    def is_fused(self) -> bool:
+        """Whether it was created by `kgenre fuse`: its training options were never used."""
+        return self.network == "fused" and not self.epochs
+
+    @property
     def reads(self) -> str:
         """The network's only input, "poster" or "overview"; "" if it reads both, or it is unknown."""
         given = [name for name in ("poster", "overview") if self.arguments("data").get(f"{name}s") is not False]

@@ -34,7 +34,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     """Build the table of models, their training options and their speed."""
     rows = []
     for run in runs:
-        rate = None if _is_fused(run) else learning_rate(run)[1]
+        rate = None if run.is_fused else learning_rate(run)[1]
         # The first epoch includes compilation: take the median of the others.
         names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
         epochs = sorted((e[names[0]], e.get(names[1], 0.0)) for e in run.epochs[1:] if names[0] in e)
@@ -46,10 +46,10 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append(
             (
                 run.name,
-                f"{run.reads}s" if run.reads else "both" if _is_fused(run) else "–",
+                f"{run.reads}s" if run.reads else "both" if run.is_fused else "–",
                 numbers.of(run, "model/parameters"),
                 numbers.about(run, "learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
-                "–" if _is_fused(run) else str(run.arguments("data").get("batch_size", "–")),
+                "–" if run.is_fused else str(run.arguments("data").get("batch_size", "–")),
                 numbers.about(run, "epochs", len(run.epochs), "d") if run.epochs else "–",
                 _best_epoch(run, numbers),
                 numbers.about(run, "seconds per epoch", seconds, ".1f") if seconds else "–",
@@ -57,7 +57,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
             )
         )
     header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
-    trained = [run for run in runs if not _is_fused(run)]
+    trained = [run for run in runs if not run.is_fused]
     chosen = list(dict.fromkeys(name for run in trained for name in _optimizers(run)))
     together = [run.name for run in runs if run not in trained]
     with_what = f"Trained with {verdicts.listed(chosen)}. " if chosen else ""
@@ -73,11 +73,6 @@ def _best_epoch(run: Run, numbers: Numbers) -> str:
     curve, tested = learning_curve(run), tested_epoch(run)
     best = numbers.about(run, "best epoch", curve.best_epoch, "g") if curve else "–"
     return best if tested is None else f"{best} (tested: {numbers.about(run, 'tested epoch', tested, 'g')})"
-
-
-def _is_fused(run: Run) -> bool:
-    """Whether the run was created by `kgenre fuse`: its training options were never used."""
-    return run.network == "fused" and not run.epochs
 
 
 def _optimizers(run: Run) -> list[str]:

@@ -90,8 +90,7 @@ def tested_epoch(run: Run) -> float | None:
 def chosen_on_validation(runs: Sequence[Run]) -> str:
     """Return what was chosen on the validation films in all runs, such as "the epoch was chosen"; "" for nothing."""
     best_tested = all(
-        untested_best(run.metrics, run.trained_in) is None and (run.network == "fused" or learning_curve(run))
-        for run in runs
+        untested_best(run.metrics, run.trained_in) is None and (run.is_fused or learning_curve(run)) for run in runs
     )
     tuned = all("test/threshold" in run.metrics for run in runs)
     return {

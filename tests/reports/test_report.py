@@ -683,6 +683,10 @@ def test_fused_run_has_no_training(runs):
     assert table.caption == "Combined from trained runs, not trained: fused."
     assert training_table([run, fused], Numbers()).caption.endswith(table.caption)
     assert curves_figure([fused]) is None
+    trained_again = "To train a model again, under the same KERAS_BACKEND: kgenre fit --config RUN/config.yaml."
+    fused_again = "To combine fused again: kgenre fuse, with the runs that it was made from."
+    for of, again in (([run], trained_again), ([fused], fused_again), ([run, fused], f"{trained_again} {fused_again}")):
+        assert report_blocks(of, Numbers(), 0, explain=False)[-1].text.endswith(f". {again}")
 
 
 def test_genres_hardly_above_chance_are_named(runs):
