@@ -27,30 +27,20 @@ class Thresholds:
     Args:
         overall: one for all genres.
         per_genre: one for each of the G genres.
-        fallback: for each genre, whether it uses ``overall`` instead of its own, see `tune_thresholds`.
     """
 
     overall: float
     per_genre: tuple[float, ...]
-    fallback: tuple[bool, ...]
 
     def to_json(self, genre_names: Sequence[str]) -> dict[str, Any]:
         """Return the thresholds as JSON values, for a checkpoint."""
-        return {
-            "overall": self.overall,
-            "per_genre": dict(zip(genre_names, self.per_genre, strict=True)),
-            "fallback": [name for name, fell in zip(genre_names, self.fallback, strict=True) if fell],
-        }
+        return {"overall": self.overall, "per_genre": dict(zip(genre_names, self.per_genre, strict=True))}
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], genre_names: Sequence[str]) -> Self:
         """Restore from `to_json`, in the order of ``genre_names``; genres missing there have the overall threshold."""
         overall, per_genre = state["overall"], state["per_genre"]
-        return cls(
-            overall,
-            tuple(per_genre.get(name, overall) for name in genre_names),
-            tuple(name in state["fallback"] or name not in per_genre for name in genre_names),
-        )
+        return cls(overall, tuple(per_genre.get(name, overall) for name in genre_names))
 
 
 def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int = MIN_POSITIVES) -> Thresholds:
@@ -103,7 +93,7 @@ def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int =
     reached = np.array([value for _, value in best])
     fallback = (support < min_positives) | (reached < blind + _error(support))
     per_genre = tuple(overall if fell else threshold for fell, (threshold, _) in zip(fallback, best, strict=True))
-    return Thresholds(overall, per_genre, tuple(map(bool, fallback)))
+    return Thresholds(overall, per_genre)
 
 
 def _error(support: np.ndarray | int) -> np.ndarray:

@@ -125,4 +125,4 @@ def _thresholds(run: Run) -> Thresholds | None:
     if overall is None:
         return None
     per_genre = tuple(run.genre(name, "threshold") or overall for name in run.genre_names)
-    return Thresholds(overall, per_genre, (False,) * len(per_genre))
+    return Thresholds(overall, per_genre)

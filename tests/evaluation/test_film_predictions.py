@@ -28,7 +28,7 @@ PROB = np.array([[0.6, 0.1, 0.3], [0.2, 0.2, 0.1]])
 
 
 def test_written_and_read_back(tmp_path):
-    write_predictions(tmp_path / "p.csv", FILMS, PROB, Thresholds(0.5, (0.5, 0.15, 0.2), (False,) * 3))
+    write_predictions(tmp_path / "p.csv", FILMS, PROB, Thresholds(0.5, (0.5, 0.15, 0.2)))
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == "id,title,genres,predicted,top3,Drama,N/A,War"
     assert '"The ""Ship"", Part 2",Drama|War,Drama|War,Drama|War|N/A,0.6' in (tmp_path / "p.csv").read_text()
     read = read_predictions(tmp_path / "p.csv")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.backend_free
 def test_equals_scikit_learn():
     rng = np.random.default_rng(0)
     true, prob = rng.random((60, 3)) < 0.3, rng.random((60, 3)).round(1)
-    ours = genre_metrics(true, prob, thresholds=Thresholds(0.5, (0.2, 0.5, 0.7), (False,) * 3))
+    ours = genre_metrics(true, prob, thresholds=Thresholds(0.5, (0.2, 0.5, 0.7)))
     for prefix, thresholds in (("", 0.5), ("tuned_", [0.2, 0.5, 0.7])):
         theirs = precision_recall_fscore_support(true, prob > thresholds, zero_division=0)
         for name, values in zip(("precision", "recall", "f1"), theirs, strict=False):

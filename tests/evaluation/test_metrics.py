@@ -102,7 +102,7 @@ def test_resample_equals_repeated_films(case, seed):
 
 def test_metrics_at_tuned_thresholds():
     true, prob = np.array([[1, 0], [1, 1]]), np.array([[0.3, 0.1], [0.4, 0.15]])
-    thresholds = Thresholds(0.2, (0.35, 0.12), (False, False))
+    thresholds = Thresholds(0.2, (0.35, 0.12))
     ours = multilabel_metrics(true, prob, thresholds=thresholds)
     assert (ours["recall"], ours["tuned_recall"], ours["per_genre_tuned_recall"]) == pytest.approx((0, 2 / 3, 2 / 3))
     assert ours["tuned_f1_macro"] == pytest.approx((1 + 0) / 2)

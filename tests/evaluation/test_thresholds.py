@@ -53,11 +53,10 @@ def test_nearly_equal_probabilities_are_separated(spread, centre):
     reached = f1(true, prob, thresholds.overall)
     assert reached >= f1(true, prob, 0.5)
     assert reached > best - 0.5 / np.sqrt(true.sum())
-    for genre in np.flatnonzero(~np.array(thresholds.fallback)):
+    for genre in {0, *np.flatnonzero(np.array(thresholds.per_genre) != thresholds.overall)}:  # that have their own
         column = true[:, genre], prob[:, genre]
         best = max(f1(*column, threshold) for threshold in np.unique(column[1]))
         assert f1(*column, thresholds.per_genre[genre]) > best - 0.5 / np.sqrt(column[0].sum())
-    assert not thresholds.fallback[0]
 
 
 def test_one_half_is_kept_where_it_is_best():
@@ -71,9 +70,9 @@ def test_rare_genre_gets_the_overall_threshold():
     rare[:9] = True
     told_apart = np.hstack([true, rare]), np.hstack([prob, np.where(rare, 0.9, 0.1)])
     thresholds = tune_thresholds(*told_apart)
-    assert thresholds.fallback == (False, False, True)
-    assert thresholds.per_genre[2] == thresholds.overall
-    assert tune_thresholds(*told_apart, min_positives=9).fallback[2] is False
+    assert thresholds.per_genre[2] == thresholds.overall != thresholds.per_genre[1]
+    own = tune_thresholds(*told_apart, min_positives=9)
+    assert own.per_genre[2] != own.overall
 
 
 def test_one_outlier_hardly_moves_the_threshold():
@@ -100,12 +99,12 @@ def test_one_half_if_all_labels_are_equal():
 
 
 def test_json_round_trip_with_genres_in_another_order():
-    thresholds = Thresholds(0.25, (0.3, 0.1), (False, True))
+    thresholds = Thresholds(0.25, (0.3, 0.1))
     state = json.loads(json.dumps(thresholds.to_json(["Drama", "War"])))
     assert Thresholds.from_json(state, ["Drama", "War"]) == thresholds
-    assert Thresholds.from_json(state, ["War", "New", "Drama"]) == Thresholds(
-        0.25, (0.1, 0.25, 0.3), (True, True, False)
-    )
+    assert Thresholds.from_json(state, ["War", "New", "Drama"]) == Thresholds(0.25, (0.1, 0.25, 0.3))
+    older = state | {"fallback": ["War"]}
+    assert Thresholds.from_json(older, ["Drama", "War"]) == thresholds
 
 
 def test_nan_is_refused():
@@ -117,5 +116,5 @@ def test_uninformative_ranking_does_not_predict_everything():
     rng = np.random.default_rng(0)
     true, prob = rng.random((300, 2)) < [0.4, 0.06], np.clip([0.4, 0.06] + 0.02 * rng.standard_normal((300, 2)), 0, 1)
     thresholds = tune_thresholds(true, prob)
-    assert thresholds.fallback == (True, True)
+    assert thresholds.per_genre == (thresholds.overall,) * 2
     assert multilabel_metrics(true, prob, thresholds=thresholds)["per_genre_tuned_precision"] > 0.3

@@ -58,7 +58,7 @@ def run(sample, tmp_path_factory):
     )
     trainer.fit(module, datamodule=films)
     count = len(films.genre_names)
-    module.thresholds = Thresholds(0.3, tuple(np.linspace(0.2, 0.4, count)), (False,) * count)
+    module.thresholds = Thresholds(0.3, tuple(np.linspace(0.2, 0.4, count)))
     return write_checkpoint(trainer.dump_checkpoint(), folder / "checkpoints" / "step=000002"), module, films
 
 

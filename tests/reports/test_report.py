@@ -89,7 +89,7 @@ def make_run(
         tuple(ids[:tested]), ("A <b>title</b>",) * tested, (None,) * tested, ("",) * tested,
         true.astype("uint8"), genres, (None,) * tested,
     )  # fmt: skip
-    thresholds = Thresholds(0.4, (0.4,) * len(genres), (True,) * len(genres))
+    thresholds = Thresholds(0.4, (0.4,) * len(genres))
     write_predictions(folder / "predictions_test.csv", table, prob, thresholds)
     metrics = {"test/films": tested, "test/threshold": 0.4, "model/parameters": 12345}
     metrics |= {f"data/{part}_films": n for part, n in (("train", 30), ("validation", 10), ("test", tested))}
