@@ -82,24 +82,32 @@ def _log_others(
     Raises:
         FilmDataError: the model was trained on all films to test.
     """
-    table, ids = f"these {len(films):,} films", ", under different ids" if kept.has_none_of(films) else ""
+    assert kept.split is not None
+    start, ids = f"None of these {len(films):,} films is in the checkpoint's split", ", under different ids"
+    if (over := kept.split_over(films)) and any(over.sizes):
+        part = EVALUATED[stage]  # a fit with some of the run's films has its split
+        of_run = f"{len(getattr(over, part)):,} of the {len(kept.split[part]):,} {part} films of the checkpoint's run"
+        start, ids = f"These {len(films):,} films include only {of_run}", ""
     if stage == "test" and len(split.test) and seen[split.test].all():
-        which = f"the {len(split.test):,} test films among {table}" if given else table
+        which = f"the {len(split.test):,} test films among these" if given else f"these {len(films):,} films"
         raise FilmDataError(
             f"The model was trained on all of {which}{ids}. Give films that it was not trained on, or the original "
             "table."
         )
+    known = ""
     if stage == "test" and not given:
         but = f" except {seen.sum():,} that it was trained on{ids}" if seen.any() else ""
         how = f"the model is tested on all of them{but}"
-        then = " There are no baselines to compare it with, as there are no films to fit them on."
+        known = " There are no baselines to compare it with, as there are no films to fit them on."
     else:
         how = "the split that comes with them is used (--data.given_split)" if given else "a new split is drawn"
-        so = "the results look better than they are" if stage == "validate" else "these are not tested"
-        then = f" The model was trained on {seen.sum():,} of them{ids}: {so}." if seen.any() else ""
-    none = f"None of {table} is in the checkpoint's split"
-    few = f"Too few of {table} are {EVALUATED.get(stage)} films of the checkpoint's run"
-    _log.warning("%s: %s.%s", none if ids else few, how, then)
+        validated = int(seen[split.validation].sum())
+        if stage == "validate" and validated:
+            which = f"{validated:,} of the {len(split.validation):,} validation films{ids}"
+            known = f" The model was trained on {which}: the results look better than they are."
+        elif stage != "validate" and seen.any():
+            known = f" The model was trained on {seen.sum():,} of them{ids}: these are not tested."
+    _log.warning("%s: %s.%s", start, how, known)
 
 
 def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
