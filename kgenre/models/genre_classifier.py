@@ -369,10 +369,9 @@ class GenreClassifier(ExactEvaluation):
             # JSON has lists only, and a user's function may have ``image_size + (3,)``.
             sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in kept["sizes"].items()}
             self._set_sizes(kept["genre_names"], sizes)
-            if "vocabulary" in kept:
-                self._vocabulary = kept["vocabulary"]
-            else:  # an older checkpoint: it has the words if it was trained on `FilmData`
-                words = (checkpoint.get("data", {}).get("state") or {}).get("vocabulary")
-                self._vocabulary = vocabulary_hash(words) if "overview" in kept.get("inputs", ()) else ""
+            # Unknown in older checkpoints and fused ones, which still have the words of `FilmData`.
+            words = (checkpoint.get("data", {}).get("state") or {}).get("vocabulary")
+            of_data = vocabulary_hash(words) if "overview" in kept.get("inputs", ()) else ""
+            self._vocabulary = kept.get("vocabulary") or of_data
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])
             self._tuned_at = checkpoint.get("global_step")
