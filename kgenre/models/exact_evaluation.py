@@ -56,10 +56,10 @@ class ExactEvaluation(Module):
     def teardown(self, stage: str) -> None:
         """Discard thresholds that were tuned for other weights than those that a fit leaves."""
         restored = stage == "fit" and any(stop.restore_best_weights for stop in self.trainer.early_stopping_callbacks)
-        self.thresholds = None if restored else self.current_thresholds
+        self.thresholds = None if restored else self._current_thresholds
 
     @property
-    def current_thresholds(self) -> Thresholds | None:
+    def _current_thresholds(self) -> Thresholds | None:
         """The ``thresholds``; None in a fit that has changed the weights since they were tuned."""
         trainer = self._trainer
         is_fitting = trainer is not None and trainer.state.fn == "fit" and trainer.state.stage is not None

@@ -340,7 +340,7 @@ class GenreClassifier(ExactEvaluation):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the genres, the vocabulary, the sizes, and the thresholds if they were tuned for these weights."""
-        thresholds = self.current_thresholds
+        thresholds = self._current_thresholds
         checkpoint["classifier"] = {
             "genre_names": list(self.genre_names),
             "vocabulary": self._vocabulary if "overview" in self.inputs else "",
