@@ -94,20 +94,17 @@ def _log_others(
             f"The model was trained on all of {which}{ids}. Give films that it was not trained on, or the original "
             "table."
         )
-    known = ""
-    if stage == "test" and not given:
+    how = "the split that comes with them is used (--data.given_split)" if given else "a new split is drawn"
+    then = f" The model was trained on {seen.sum():,} of them{ids}: these are not tested." if seen.any() else ""
+    if stage == "validate":
+        validated = seen[split.validation].sum()
+        which = f"{validated:,} of the {len(split.validation):,} validation films{ids}"
+        then = f" The model was trained on {which}: the results look better than they are." if validated else ""
+    elif stage == "test" and not given:
         but = f" except {seen.sum():,} that it was trained on{ids}" if seen.any() else ""
         how = f"the model is tested on all of them{but}"
-        known = " There are no baselines to compare it with, as there are no films to fit them on."
-    else:
-        how = "the split that comes with them is used (--data.given_split)" if given else "a new split is drawn"
-        validated = int(seen[split.validation].sum())
-        if stage == "validate" and validated:
-            which = f"{validated:,} of the {len(split.validation):,} validation films{ids}"
-            known = f" The model was trained on {which}: the results look better than they are."
-        elif stage != "validate" and seen.any():
-            known = f" The model was trained on {seen.sum():,} of them{ids}: these are not tested."
-    _log.warning("%s: %s.%s", start, how, known)
+        then = " There are no baselines to compare it with, as there are no films to fit them on."
+    _log.warning("%s: %s.%s", start, how, then)
 
 
 def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
