@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.evaluation.fonts import fonts_for
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.run import Run, best_of
+from kgenre.reports.tested_checkpoint import tested_epoch
 from kgenre.reports.verdicts import fair_baselines, short_title
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
             panel.plot(range(1, curve.trained + 1), curve.train, color=colour, linestyle=":", label="training")
             panel.plot(curve.epochs, curve.validation, color=colour, label="validation")
             panel.plot(curve.best_epoch, curve.validation[curve.best], "o", color=colour, markersize=4, label="best")
+            if (tested := tested_epoch(run)) is not None:
+                panel.axvline(tested, color=_GREY, linewidth=0.8, label="tested")
             validated = next(row for row in reversed(run.rows) if "val/loss" in row)
             for key in fair_baselines(run):
                 value = validated.get(f"val/baseline_{key}/loss")

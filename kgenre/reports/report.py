@@ -21,7 +21,7 @@ from kgenre.reports.options import differing_options, softened_targets, special_
 from kgenre.reports.read_runs import read_runs
 from kgenre.reports.run import ReportError, Run, best_of
 from kgenre.reports.run_difference import run_differences
-from kgenre.reports.tested_checkpoint import untested_bests
+from kgenre.reports.tested_checkpoint import tested_epoch, untested_bests
 
 _log = logging.getLogger("kgenre")
 
@@ -111,6 +111,8 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
             "augmentation where a model has them, and may start above the frame. A gap between the two curves is "
             "therefore not overfitting by itself; a validation loss that rises while the training loss falls is."
         )
+        if any(tested_epoch(run) is not None for run in full):
+            caption += " A vertical line marks the epoch of the tested checkpoint if it is not the best one."
         for run in filter(special_loss, full):
             caption += (
                 f" The training loss of {run.name} is {special_loss(run)}, on another scale: it cannot be compared "

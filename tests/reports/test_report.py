@@ -1373,7 +1373,7 @@ def test_tested_checkpoint_is_found(runs, tmp_path, caplog):
         assert ("the checkpoint of the tested step, 5, no longer exists" in caplog.text) == (step == 5)
 
 
-def test_run_tested_with_another_checkpoint_than_its_best_is_named(runs, tmp_path, caplog):
+def test_run_tested_with_another_checkpoint_than_its_best_is_named(runs, tmp_path, caplog, monkeypatch):
     run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
     metrics = json.loads((run / "metrics.json").read_text())
     path = write_checkpoint(Checkpoint({}, state={"global_step": 20}), run / "checkpoints" / "step=000020")
@@ -1397,6 +1397,12 @@ def test_run_tested_with_another_checkpoint_than_its_best_is_named(runs, tmp_pat
         assert f"10 validation films, on which {chosen}, and 40 test films" in page
         assert f"; {chosen} on 10 others." in card
         assert training_table(read_runs([run]), Numbers()).rows[0][6] == epoch
+        with monkeypatch.context() as patch:
+            patch.setattr("kgenre.reports.figures._png", lambda figure: figure)
+            (panel,) = curves_figure(read_runs([run])).axes
+        lines = [drawn.get_xdata()[0] for drawn in panel.lines if drawn.get_label() == "tested"]
+        assert lines == ([step / 10] if line else [])
+        assert ("A vertical line marks the epoch of the tested checkpoint" in page) == bool(line)
     (other,) = read_runs(shutil.copytree(runs[0], run / "test_other", ignore=lambda *_: ["split.json"]))
     other.metrics["test/step"] = 10
     assert untested_bests([other], Numbers())[0].endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
