@@ -40,7 +40,7 @@ def choose_split(
         fractions: shares of the films for validation and test, if a split is drawn.
         seed: the seed to draw a split with.
         stage: what the split is for. If the films are not the run's own, those that it was trained on are never test
-            films, and "test" without a given split tests all others.
+            films, and "test" without a given split tests all others; "validate" leaves them out if others remain.
 
     Raises:
         FilmDataError: see `KeptFilms.split_over` and `split_films`; or the model was trained on all films to test.
@@ -60,6 +60,8 @@ def choose_split(
     else:
         split = _new_split(films, poster_files, given, fractions, seed)
     _log_others(films, kept, split, given, seen, stage)
+    if stage == "validate" and not seen[split.validation].all():
+        split = replace(split, validation=split.validation[~seen[split.validation]])
     return replace(split, test=split.test[~seen[split.test]])
 
 
@@ -97,9 +99,10 @@ def _log_others(
     how = "the split that comes with them is used (--data.given_split)" if given else "a new split is drawn"
     then = f" The model was trained on {seen.sum():,} of them{ids}: these are not tested." if seen.any() else ""
     if stage == "validate":
-        validated = seen[split.validation].sum()
-        which = f"{validated:,} of the {len(split.validation):,} validation films{ids}"
-        then = f" The model was trained on {which}: the results look better than they are." if validated else ""
+        validated = seen[split.validation]
+        which = f"{validated.sum():,} of the {len(validated):,} validation films{ids}"
+        so = "the results look better than they are" if validated.all() else "these are left out"
+        then = f" The model was trained on {which}: {so}." if validated.any() else ""
     elif stage == "test" and not given:
         but = f" except {seen.sum():,} that it was trained on{ids}" if seen.any() else ""
         how = f"the model is tested on all of them{but}"
