@@ -79,17 +79,27 @@ def test_restored_best_weights_have_no_thresholds_of_the_last_ones():
     assert module.thresholds is None
 
 
+class Logs(GenreClassifier):
+    """Also logs a value of each test batch."""
+
+    def test_step(self, batch, batch_idx):
+        outputs = super().test_step(batch, batch_idx)
+        self.log("test/mean", keras.ops.mean(outputs["probabilities"]))
+        return outputs
+
+
 @pytest.mark.parametrize("limit", [None, 0])
 def test_a_test_tunes_thresholds_that_its_checkpoint_lacks(sample, limit):
     films = FilmData(str(sample), image_size=(8, 8), overviews=False, batch_size=16)
     trainer = quiet_trainer(enable_checkpointing=True, limit_val_batches=0)
     trainer.fit(GenreClassifier("poster_colours", learning_rate=0.01), datamodule=films)
-    run, module = trainer.run_dir, GenreClassifier("poster_colours")
+    run, module = trainer.run_dir, Logs("poster_colours")
     [found] = quiet_trainer(limit_val_batches=limit).test(module, datamodule=films, ckpt_path=run, verbose=False)
     assert ("test/tuned_f1_micro" in found) == (module.thresholds is not None) == (limit is None)
     assert found["test/films"] == len(films.split.test)
-    untuned = GenreClassifier("poster_colours")
+    untuned = Logs("poster_colours")
     [plain] = quiet_trainer(limit_val_batches=0).test(untuned, datamodule=films, ckpt_path=run, verbose=False)
+    assert "test/mean" in plain, "only of the test films"
     common = [name for name in plain if name in found and not name.startswith("test/interval/")]
     assert {name: found[name] for name in common} == pytest.approx({name: plain[name] for name in common}, nan_ok=True)
     if limit is None:
