@@ -438,7 +438,7 @@ def test_errors_of_the_batch_size_finder():
         Tuner(quiet_trainer()).scale_batch_size(Fails(), Sized())
     with pytest.raises(ValueError, match=r"'power' or 'binsearch'. Received: 'guess'"):
         BatchSizeFinder(mode="guess")
-    with pytest.raises(ValueError, match=r"max_val >= init_val. Received: 3, 16, 25, 0.05, 8"):
+    with pytest.raises(ValueError, match=r"max_val >= init_val. Received: .*init_val=16, .*max_val=8"):
         BatchSizeFinder(init_val=16, max_val=8)
 
 
