@@ -51,9 +51,12 @@ def made(folder, place, **options):
 
 
 def test_error_the_posters_do_not_fit_into_memory(folder):
-    films = FilmData(str(folder), overviews=False, image_size=(2_000_000, 2_000_000), poster_table="memory")
+    films = read_films(folder)
+    files = examine_posters(films.poster_paths, films.root)
     with pytest.raises(FilmDataError, match=r"take [0-9,]+ MB, more than the free memory. Set a smaller --data.image"):
-        films.setup("fit")
+        poster_table.poster_table(
+            films, files, (2_000_000, 2_000_000), place="memory"
+        )  # more than any machine's address space
 
 
 def film_data(folder, place, **options):
