@@ -69,23 +69,38 @@ def test_other_posters_are_fitted_again(films, predicted, kept, tmp_path):
         assert not np.allclose(predicted["colours"], predict_baselines(data, kept)["colours"])
 
 
+def quiet_trainer(folder, *callbacks):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    return kgenre.Trainer(max_epochs=1, default_root_dir=folder, callbacks=list(callbacks), **quiet)
+
+
 def test_a_given_callback_fits_the_baselines_again_when_a_checkpoint_replaces_the_split(films, tmp_path):
     """The datamodule stays the same object, but is read again with the checkpoint's split."""
-
-    def trainer(*callbacks):
-        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-        return kgenre.Trainer(max_epochs=1, default_root_dir=tmp_path, callbacks=list(callbacks), **quiet)
-
-    run = trainer()
+    run = quiet_trainer(tmp_path)
     run.fit(GenreClassifier("overview_words"), datamodule=FilmData(films.path, posters=False))
     tested = []
     for callbacks in ([], [BaselineComparison()]):
-        other, data = trainer(*callbacks), FilmData(films.path, posters=False, split_seed=1)
+        other, data = quiet_trainer(tmp_path, *callbacks), FilmData(films.path, posters=False, split_seed=1)
         other.fit(GenreClassifier("overview_words"), datamodule=data)
         tested += other.test(GenreClassifier("overview_words"), datamodule=data, ckpt_path=run.run_dir, verbose=False)
     names = [name for name in tested[0] if name.startswith("test/baseline_")]
     assert names
     assert {name: tested[0][name] for name in names} == {name: tested[1][name] for name in names}
+
+
+def test_a_given_callback_fits_the_baselines_again_when_a_stage_splits_other_films_anew(films, tmp_path):
+    """The films stay the same table; all of them are tested, which leaves none to fit baselines on."""
+    run = quiet_trainer(tmp_path)
+    run.fit(GenreClassifier("overview_words"), datamodule=FilmData(films.path, posters=False))
+    module, data = (
+        GenreClassifier("overview_words"),
+        FilmData(make_sample_films(tmp_path / "other", 40, seed=7), posters=False),
+    )
+    trainer = quiet_trainer(tmp_path, BaselineComparison())
+    [validated] = trainer.validate(module, datamodule=data, ckpt_path=run.run_dir, verbose=False)
+    [tested] = trainer.test(module, datamodule=data, ckpt_path=run.run_dir, verbose=False)
+    assert "val/baseline_tfidf/loss" in validated
+    assert not [name for name in tested if name.startswith("test/baseline_")]
 
 
 @pytest.mark.parametrize("damage", ["cut", "unwritable"])
