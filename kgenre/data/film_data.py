@@ -484,8 +484,7 @@ class FilmData(DataModule):
         if self._before_stage is not None:
             self._kept, arguments = self._before_stage
             for name in (name for name, value in arguments.items() if getattr(self, name) != value):
-                setattr(self, name, arguments[name])
-                setattr(self.hparams, name, arguments[name])
+                self._set_argument(name, arguments[name])
             self._films = self._before_stage = None
 
     def _restore_arguments(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
@@ -493,11 +492,14 @@ class FilmData(DataModule):
         given = {name: getattr(self, name) for name in names if name in arguments}
         replaced = [name for name in given if given[name] != arguments[name]]
         for name in replaced:
-            setattr(self, name, arguments[name])
-            setattr(self.hparams, name, arguments[name])
+            self._set_argument(name, arguments[name])
         if replaced:
             said = (f"{name}={arguments[name]!r} (given: {given[name]!r})" for name in replaced)
             _log.warning("The checkpoint's settings replace the given ones: %s.", ", ".join(said))
+
+    def _set_argument(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+        setattr(self.hparams, name, value)
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if films were left out, ``left_out.csv``."""

@@ -30,8 +30,8 @@ class ExactEvaluation(Module):
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint stores those tuned for
     its weights, if there are any, and `test` and `predict` use them. Without any, `test` tunes them on the run's
-    validation films. Besides the metrics of `multilabel_metrics`
-    (``test/loss``, ...) ``validate`` and ``test`` log, for ``metrics.json`` only:
+    validation films. Besides the metrics of `multilabel_metrics` (``test/loss``, ...) ``validate`` and ``test`` log,
+    for ``metrics.json`` only:
 
     - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each metric;
     - ``test/genre/<genre>/<metric>``: the metrics of `genre_metrics`;
