@@ -206,8 +206,6 @@ def main() -> int:
     """Measure the groups that are missing, write the JSON after each, print the tables."""
     options = parse()
     if options.render:
-        if hasattr(signal, "SIGPIPE"):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if piped into `head`
         with rendering(options.render) as earlier:
             if options.summary:
                 print(select_rows(summary(earlier), options.rows))
@@ -273,4 +271,6 @@ def outcome(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    if "--render" in sys.argv and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if piped into `head`
     sys.exit(main())

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def test_files_that_cannot_be_rendered_are_refused_in_one_line(benchmarks, tmp_p
         with pytest.raises(SystemExit, match="2"):
             benchmarks(script).main()
         assert capsys.readouterr().err.startswith(f"{file}{said}")
+    if hasattr(signal, "SIGPIPE"):
+        assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN, "this process's, as Python sets it"
 
 
 def test_all_scripts_are_found():

@@ -281,6 +281,7 @@ def test_right_genres_are_green_and_wrong_ones_red():
 
 
 @pytest.mark.filterwarnings("error::DeprecationWarning")  # for users who set PYTHONWARNINGS=error
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's own, under torch
 def test_projector_holds_the_vectors_of_words_and_genres(tmp_path):
     def network(genres, vocabulary_size):
         tokens = keras.Input((None,), name="overview")
