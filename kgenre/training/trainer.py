@@ -398,8 +398,9 @@ class Trainer(Run):
         self._refuse_if_running(stage)
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
-        if model is None and ckpt_path is None and any(c.best_model_path for c in self.checkpoint_callbacks):
-            ckpt_path = "best"  # as in Lightning
+        # As in Lightning. Not asked of the callbacks: each stage has new ones of `Module.configure_callbacks`.
+        if model is None and ckpt_path is None and self.fit_dir and (self.fit_dir / "checkpoints" / "best").is_file():
+            ckpt_path = "best"
         model = self._module if model is None else model
         if model is None:
             raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")

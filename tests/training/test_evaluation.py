@@ -93,13 +93,17 @@ def test_checkpoint_of_another_run_is_logged(caplog):
     assert caplog.messages == [f"Checkpoint: {trainer.log_dir}/checkpoints/step=000002"]
 
 
-def test_without_a_module_the_best_checkpoint_is_evaluated():
+@pytest.mark.parametrize("modules_own", [False, True])
+def test_without_a_module_the_best_checkpoint_is_evaluated(modules_own):
     class Worsens(BoringModule):
         def on_validation_epoch_end(self):
             self.log("val/score", float(self.current_epoch))
 
-    batches = boring_batches(2)
-    trainer = quiet_trainer(max_epochs=2, callbacks=ModelCheckpoint("val/score"), enable_checkpointing=True)
+        def configure_callbacks(self):
+            return [ModelCheckpoint("val/score")] if modules_own else []
+
+    batches, given = boring_batches(2), [] if modules_own else [ModelCheckpoint("val/score")]
+    trainer = quiet_trainer(max_epochs=2, callbacks=given, enable_checkpointing=True)
     trainer.fit(Worsens(), batches, batches)
     trainer.test(trainer.module, batches, verbose=False)
     assert (trainer.ckpt_path, trainer.global_step) == (None, 4)
