@@ -34,6 +34,11 @@ class LearningRateMonitor(Callback):
         # When the newest validation began: the updates so far, and the rates of the last one.
         self._before_validation: tuple[int, list[float]] = (-1, [])
 
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Forget an earlier fit; a checkpoint's state is loaded later."""
+        if stage == "fit":
+            self._before_validation = -1, []
+
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Keep the rates: a plateau reduces them when the validation is over."""
         if trainer.stage == "fit" and self.logging_interval != "step":

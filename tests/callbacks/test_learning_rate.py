@@ -33,6 +33,13 @@ def test_schedule_by_epochs():
     assert history(schedule, LearningRateMonitor(), max_epochs=3) == [(4, 1.0), (8, 0.5), (12, 0.25)]
 
 
+def test_a_second_fit_logs_its_own_rates():
+    """The first one's last validation was after as many updates."""
+    monitor, batches = LearningRateMonitor(), boring_batches(4)
+    quiet_trainer(callbacks=monitor).fit(BoringModule(learning_rate=1.0), batches, batches)
+    assert history(monitor, module=BoringModule(learning_rate=0.25)) == [(4, 0.25)]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_rates_of_an_epoch_at_whose_end_a_plateau_reduces_them(fails):
     def fit(**arguments):
