@@ -39,9 +39,9 @@ class Hyperparameters:
 
     _hparams: AttributeDict | None = None
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
-    # By name: the place in the __mro__ of the class that saved it, and the value's id: hparams may have been set since.
+    # By name: the place in the __mro__ of the class that saved it, and the value: hparams may have been set since.
     # None: none has saved.
-    _saved: Mapping[str, tuple[int, int]] | None = None
+    _saved: Mapping[str, tuple[int, Any]] | None = None
     # What the object was created with; ... for what hparams have: JSON lacks the value, or the class saves it itself.
     # None: its class chose by name what is saved.
     _given: Mapping[str, Any] | None = None
@@ -107,9 +107,9 @@ class Hyperparameters:
         place = next((i for i, code in enumerate(codes) if code is frame.f_code), 0)
         saved = dict(self._saved or {})
         for name, value in chosen.items():
-            by, known = saved.get(name, (0, 0))
-            if name not in self.hparams or (place < by and id(self.hparams[name]) == known):
-                self.hparams[name], saved[name] = value, (place, id(value))
+            by, known = saved.get(name, (0, None))
+            if name not in self.hparams or (place < by and self.hparams[name] is known):
+                self.hparams[name], saved[name] = value, (place, value)
                 if not logger:
                     self._not_logged = self._not_logged.union([name])
         self._saved = saved
@@ -145,11 +145,13 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters.
 
     ``arguments`` has what an object of this very class is created with, where it differs: base classes save others, and
-    may get other values. ``not_kept`` names the values that JSON lacks, if there are any.
+    may get other values; of hparams that were set since (as a search does), their values. ``not_kept`` names the values that JSON lacks, if there are any.
     """
     saved = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
     given = None if owner._saved is None else owner._given  # nothing is kept that nobody saves
-    own = saved if given is None else {n: saved.get(n, ...) if value is ... else value for n, value in given.items()}
+    began = {name: _as_plain(value) for name, (_, value) in (owner._saved or {}).items()}
+    changed = {n for n, v in saved.items() if is_plain(v) and is_plain(began.get(n, ...)) and v != began[n]}
+    own = saved if given is None else {n: saved.get(n, ...) if v is ... or n in changed else v for n, v in given.items()}
     kept, arguments = ({n: v for n, v in values.items() if is_plain(v)} for values in (saved, own))
     record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
     record |= {"arguments": arguments} if arguments != kept else {}

@@ -218,6 +218,26 @@ def test_arguments_of_the_most_derived_class_are_in_checkpoints():
         assert class_and_hyperparameters(Chosen(base_first=first))["arguments"] == {"units": 4, "base_first": first}
 
 
+@pytest.mark.parametrize("saves", [True, False])
+def test_hyperparameters_that_were_set_are_in_checkpoints_of_a_subclass(saves):
+    """As a search for a learning rate or batch size sets them."""
+
+    class Inherits(BoringModule):
+        pass
+
+    class Passes(BoringModule):
+        def __init__(self, scale=2.0, **arguments):
+            super().__init__(**arguments)
+            if saves:
+                self.save_hyperparameters()
+
+    for module, others in ((Inherits(units=3), {}), (Passes(units=3, learning_rate=0.2), {"scale": 2.0})):
+        module.hparams.learning_rate = 0.5
+        record = class_and_hyperparameters(module)
+        kept = record.get("arguments", record["hyperparameters"])
+        assert {"learning_rate": 0.5, "units": 3, **others}.items() <= kept.items()
+
+
 def test_what_a_base_sets_in_hparams_stays():
     class Named(kgenre.Module):
         def __init__(self, network=None):
