@@ -145,13 +145,16 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters.
 
     ``arguments`` has what an object of this very class is created with, where it differs: base classes save others, and
-    may get other values; of hparams that were set since (as a search does), their values. ``not_kept`` names the values that JSON lacks, if there are any.
+    may get other values. What was set in hparams since, as a search does, replaces it. ``not_kept`` names the values
+    that JSON lacks, if there are any.
     """
     saved = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
     given = None if owner._saved is None else owner._given  # nothing is kept that nobody saves
     began = {name: _as_plain(value) for name, (_, value) in (owner._saved or {}).items()}
     changed = {n for n, v in saved.items() if is_plain(v) and is_plain(began.get(n, ...)) and v != began[n]}
-    own = saved if given is None else {n: saved.get(n, ...) if v is ... or n in changed else v for n, v in given.items()}
+    own = saved
+    if given is not None:
+        own = {n: saved.get(n, ...) if value is ... or n in changed else value for n, value in given.items()}
     kept, arguments = ({n: v for n, v in values.items() if is_plain(v)} for values in (saved, own))
     record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
     record |= {"arguments": arguments} if arguments != kept else {}
