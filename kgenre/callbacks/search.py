@@ -37,7 +37,7 @@ def run_trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], s
     trial = copy.copy(trainer)
     trial.is_trial, trial.state = True, replace(trainer.state, status="initializing")
     trial.given_callbacks, trial.default_callbacks, trial.loggers = [*callbacks, before], [], []
-    trial.run_opened, trial.profiler = [], None
+    trial.opened_loggers, trial.run_opened, trial.profiler = (), [], None
     trial.max_epochs, trial.max_steps = math.inf, steps
     trial.min_epochs, trial.min_steps = 0, 0
     trial.limits, trial.num_sanity_val_steps = trainer.limits | {"val": 0}, 0

@@ -58,6 +58,9 @@ class CSVLogger(Logger):
         self._last_step = self._last_row = 0  # the step of the last row, and its offset
         self._is_behind = False
 
+    def leave_run(self) -> None:
+        self._path = None
+
     def _read(self, path: Path, resume_step: int | None) -> None:
         with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have added a byte order mark
             # A line without a line break was truncated by a full disk: its last number may be wrong, so drop it.

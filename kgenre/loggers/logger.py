@@ -79,6 +79,9 @@ class Logger:
         that step is kept: it was of the same weights. ``run_dir`` is None only for a logger that writes no files.
         """
 
+    def leave_run(self) -> None:
+        """Stop writing to the run's folder: what follows belongs to no run, until `open` is called again."""
+
     def not_open(self) -> RuntimeError:
         """Return the error for values that are logged while there is no run's folder to write them to."""
         return RuntimeError(

@@ -61,6 +61,9 @@ class ServiceLogger(Logger, ABC):
                 resume_step,
             )
 
+    def leave_run(self) -> None:
+        self._leave()
+
     @abstractmethod
     def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """Begin a run of the service, or continue the ``known`` one; return what identifies it, to be saved."""

@@ -72,6 +72,9 @@ class TensorBoardLogger(Logger):
             for folder in sorted(known):
                 self._file(folder.relative_to(run_dir).as_posix())
 
+    def leave_run(self) -> None:
+        self._run_dir, self._files, self._session_is_open = None, {}, False
+
     @property
     def experiment(self) -> Any:
         """Unavailable: this logger has no SummaryWriter of PyTorch's."""

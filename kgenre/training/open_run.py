@@ -72,9 +72,10 @@ def join_run(trainer: Trainer) -> Path | None:
         t.results_dir = None if t.run_dir is None else _join_folder(t, t.run_dir)
     except TrainerError as error:
         _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
-        t.results.loggers, t.results_dir = [], None
-    else:
-        open_loggers(t)
+        t.results_dir = None
+    if t.results_dir is None:
+        leave_loggers(t)
+    open_loggers(t)
     return t.results_dir
 
 
@@ -114,8 +115,16 @@ def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
     if t.profiler is not None:
         t.profiler.log_dir = t.results_dir
     t.results.loggers = [logger for logger in t.loggers if t.results_dir is not None or not logger.writes_files]
+    t.opened_loggers = t.results.loggers
     for logger in t.results.loggers:
         logger.open(t.results_dir, resume_step)
+
+
+def leave_loggers(trainer: Trainer) -> None:
+    """Let the loggers leave the run of an earlier stage: what hooks log to them does not belong to it."""
+    for logger in trainer.opened_loggers:
+        logger.leave_run()
+    trainer.opened_loggers = []
 
 
 def run_of(checkpoint: Checkpoint) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -81,6 +81,7 @@ class Run:
         self.trained_on: DataModule | Mapping[str, Any] | None = None
         self.data_are_new = False  # the datamodule is not the previous stage's
         self.results = Results()
+        self.opened_loggers: Sequence[Logger] = ()  # some may still be in the folder of an earlier stage
         self.hooks: Hooks  # of the current stage: see `running`
         self.set_up: set[int] = set()  # ids of the objects whose `setup` has run in it
         self.run_opened: list[Callable[[Trainer], None]] = []

@@ -32,7 +32,7 @@ from kgenre.training.hooks import Hooks
 from kgenre.training.hyperparameters import class_and_hyperparameters
 from kgenre.training.limits import check_last_batch, number_of_batches, validation_interval
 from kgenre.training.module import Module
-from kgenre.training.open_run import leaving_run
+from kgenre.training.open_run import leave_loggers, leaving_run
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.resume import (
     build_as_saved,
@@ -60,6 +60,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {got}")
     if module is not t._module:
         t._engine = t.trained_on = t.run_dir = None
+        leave_loggers(t)
     if stage == "fit":
         t.trained_on = datamodule
     elif isinstance(t.trained_on, DataModule) and t.trained_on is not datamodule:

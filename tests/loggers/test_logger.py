@@ -41,6 +41,30 @@ def test_a_logger_written_for_lightning(calls_base):
     assert (trainer.logger.name, trainer.logger.version, trainer.logger.save_dir) == ("history", "0.1", None)
 
 
+@pytest.mark.parametrize("make", [CSVLogger, TensorBoardLogger])
+@pytest.mark.usefixtures("in_tmp_path")
+def test_loggers_leave_the_run_of_another_module_or_checkpoint(make):
+    """What hooks log to them then does not get into it."""
+
+    class Logs(BoringModule):
+        def on_test_end(self):
+            self.logger.log_metrics({"test/other": 1.0}, 9)
+
+    def content():
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    trainer, module, batches = quiet_trainer(logger=make()), Logs(), boring_batches(1)
+    trainer.fit(module, batches)
+    run, inside = trainer.run_dir, trainer.save_checkpoint(trainer.run_dir / "checkpoints" / "mine")
+    outside = trainer.save_checkpoint("outside")
+    for other, path in ((module, outside), (Logs(), None)):
+        trainer.test(module, batches, ckpt_path=inside, verbose=False)  # opens the run
+        before = content()
+        with pytest.raises(RuntimeError, match="none is open"):
+            trainer.test(other, batches, ckpt_path=path, verbose=False)
+        assert content() == before
+
+
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
