@@ -14,6 +14,7 @@ from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.limits import exhausted_source_error, length_of
 from kgenre.training.open_run import open_loggers
+from kgenre.training.results import Results
 from kgenre.training.resume import restore, restore_logs, restore_own_states, restore_trainable, resume_step
 from kgenre.training.stage import add_stages, load_epoch, load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
@@ -260,14 +261,16 @@ def run_validation(trainer: Trainer) -> None:
 def sanity_check(trainer: Trainer) -> None:
     """Run a few validation batches before training, so that a mistake there shows now and not after an epoch."""
     restore_state = _state_now(trainer)
-    trainer.state.stage, trainer.results.silent = "sanity_check", True
+    results, trainer.results = trainer.results, Results()
+    trainer.results.callback |= results.callback
+    trainer.state.stage = "sanity_check"
     try:
         trainer.hooks.on_sanity_check_start()
         wanted = trainer.num_sanity_val_steps
         evaluate(trainer, "validation", trainer.val_sources, limit=math.inf if wanted == -1 else wanted)
         trainer.hooks.on_sanity_check_end()
     finally:
-        trainer.state.stage, trainer.results.silent = "train", False
+        trainer.state.stage, trainer.results = "train", results  # the values of the check are discarded
     restore_state()  # training begins as it would without the check
 
 

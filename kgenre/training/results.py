@@ -36,7 +36,6 @@ class Results:
         self._of_batch_hooks = {"train": EpochValues(), "evaluation": EpochValues()}
         # The kind of batch whose hooks are running, and the batch; None: another hook.
         self.hooks_batch: tuple[Literal["train", "evaluation"], Any] | None = None
-        self.silent = False  # during the sanity check, whose values are discarded
         # At the end of an interrupted epoch: its values are written, but a run that resumes here replaces them by
         # those of the whole epoch.
         self.is_provisional = False
@@ -157,9 +156,7 @@ class Results:
             self._put(entry, so_far, write=False)
 
     def write(self, global_step: int) -> None:
-        """Pass the loggers the values collected since the last call; during the sanity check they wait."""
-        if self.silent:
-            return
+        """Pass the loggers the values collected since the last call."""
         if self.is_provisional:
             self._log(self._to_write | self._provisional, global_step)
             self._provisional = {}
@@ -168,8 +165,6 @@ class Results:
             self._write(values, global_step)
 
     def _put(self, entry: LogEntry, value: float, write: bool) -> None:
-        if self.silent:
-            return
         self.callback[entry.name] = value
         if entry.fork_of is not None:
             self.callback[entry.fork_of] = value

@@ -389,13 +389,16 @@ def test_sanity_check_leaves_no_trace_in_metrics():
             self.log("val/mean", self.mean)
             self.log("val/batches", 1.0, reduce_fx="sum")
 
+        def on_validation_epoch_end(self):  # it has this check's values, too
+            self.log("val/half", self.trainer.callback_metrics["val/batches"] / 2)
+
     seen = []
     callback = Lambdas(on_train_start=lambda trainer, module: seen.append(dict(trainer.callback_metrics)))
     batches = boring_batches(3)
     trainer = quiet_trainer(callbacks=callback, num_sanity_val_steps=2)
     trainer.fit(Metric(), boring_batches(1), batches)
     assert seen == [{}]
-    assert trainer.callback_metrics["val/batches"] == 3
+    assert (trainer.callback_metrics["val/batches"], trainer.callback_metrics["val/half"]) == (3, 1.5)
     assert trainer.callback_metrics["val/mean"] == pytest.approx(np.mean([b["x"] for b in batches]), abs=1e-6)
 
 
