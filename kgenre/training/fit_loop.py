@@ -6,11 +6,11 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from kgenre.training.data_module import iterate_epoch
+from kgenre.training.data_module import EpochBatches, iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.limits import exhausted_source_error, length_of
 from kgenre.training.open_run import open_loggers
@@ -34,6 +34,7 @@ def fit_loop(trainer: Trainer) -> None:
     """
     t, hooks, engine, results = trainer, trainer.hooks, trainer.engine, trainer.results
     schedule = t.schedule
+    kept: list[Any] = []  # of ``overfit_batches``
 
     if not schedule.training_batches:
         _log.info("fit stopped: limit_train_batches=%s leaves nothing to train on.", t.limits["train"])
@@ -69,7 +70,12 @@ def fit_loop(trainer: Trainer) -> None:
         if t.batch_idx and t.validated_at != position(t) and schedule.validates_inside(*position(t)):
             run_validation(t)  # the run was interrupted between a step and its validation
             steps_are_left = not is_over(t)
-        batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
+        if t.overfit_batches and not isinstance(t.train_source, EpochBatches):
+            # Kept: a tf.data shuffle or a DataLoader would give others in each epoch.
+            kept = kept or list(islice(iterate_epoch(t.train_source, 0), schedule.remaining(0)))
+            batches: Iterable[Any] = kept[t.batch_idx :]
+        else:
+            batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         remaining = schedule.remaining(t.batch_idx)
         begun_at, waited = t.batch_idx, t.input_seconds
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))

@@ -62,6 +62,15 @@ class Unknown:
         return iter(boring_batches(self.count))
 
 
+class Shuffles(list):
+    """Batches in another order in each pass, as those of a DataLoader."""
+
+    random = np.random.default_rng(0)
+
+    def __iter__(self):
+        return iter([self[i] for i in self.random.permutation(len(self))])
+
+
 # --- length of training -----------------------------------------------------------------------------------------
 
 
@@ -142,6 +151,8 @@ def test_overfit_batches_repeats_the_same_batches(amount):
     assert len(watch.batches) == 6
     assert watch.rows[:2] == watch.rows[2:4] == watch.rows[4:]
     assert watch.rows[0] != watch.rows[1]
+    other, _ = watched(Shuffles(boring_batches(4)), overfit_batches=amount, max_epochs=3)
+    assert other.rows[:2] == other.rows[2:4] == other.rows[4:]
     shuffled, _ = watched(boring_dataset(rows=32, shuffle=True), limit_train_batches=2, max_epochs=2)
     assert shuffled.rows[:2] != shuffled.rows[2:]
 
