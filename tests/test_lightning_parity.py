@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from kgenre import DataModule, Module, Trainer, callbacks, loggers, profilers, tuning
-from kgenre.training.flags import CHECKED
+from kgenre.training.flags import CHECKED, FIXED
 
 pytestmark = pytest.mark.backend_free
 
@@ -113,6 +113,7 @@ TABLE = [
     Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches", "Trainer.num_val_batches"), of(flags, "estimated_stepping_batches") + of(run, "batch_counts")),
     Row(METHODS, "interrupted: Ctrl-C ends a fit cleanly", "M", ("Trainer.interrupted",), of("training/fit", "ctrl_c_ends_a_fit_cleanly") + of(run, "status_of_an_interrupted_run")),
     Row(METHODS, "learning_rates, set_learning_rate (ours)", "M", ("Trainer.learning_rates", "Trainer.set_learning_rate"), of(flags, "learning_rates_can_be_read_and_set")),
+    Row(METHODS, "flags that only a new trainer can have", "S", tuple(f"Trainer.{name}" for name in FIXED), of(run, "flags_that_only_a_new_trainer_can_have_are_refused")),
     Row(METHODS, "flags that can be changed between runs", "S", tuple(f"Trainer.{name}" for name in (*CHECKED, "callbacks", "limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "gradient_clip_val", "gradient_clip_algorithm")), of(run, "flags_can_be_changed_between_runs", "flags_set_between_runs_mean_the_same_as_in_the_constructor", "flags_set_between_runs_are_checked_as_in_the_constructor")),
     Row(METHODS, "model, fit_loop, num_test_batches and other names of Lightning: errors that name the replacement", "S", (), of(run, "lightning_names_suggest_a_replacement")),
     Row(METHODS, "is_global_zero, global_rank, local_rank, world_size, print: of one process", "S", ("Trainer.is_global_zero", "Trainer.global_rank", "Trainer.local_rank", "Trainer.world_size", "Trainer.print", "Module.global_rank", "Module.local_rank", "Module.print"), of(run, "lightning_attributes_in_hooks")),

@@ -62,7 +62,12 @@ _LEAST = {
 # The numbers that mean no limit or never: the trainer has infinity instead, which no count reaches or divides.
 NEVER = {"max_epochs": -1, "log_every_n_steps": 0}
 # The flags that the trainer keeps under their names, and that may be changed between runs: see `check_flag`.
-CHECKED = (*_LEAST, "precision", "jit_compile")
+CHECKED = (*_LEAST, "precision", "jit_compile", "accelerator", "devices", "strategy", "deterministic")
+# The flags that are read only when the trainer is created.
+FIXED = (
+    *("fast_dev_run", "overfit_batches", "barebones", "max_time", "detect_anomaly"),
+    *("enable_checkpointing", "enable_progress_bar", "enable_model_summary"),
+)
 
 
 def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
@@ -139,6 +144,10 @@ def check_flag(name: str, value: Any, flags: Any) -> Any:
     value = _DEFAULTS.get(name) if value is None else value
     if name == "precision":
         return check_precision(value)
+    if name == "devices":
+        check_devices(value)
+    if name in ("accelerator", "devices", "strategy", "deterministic"):
+        return value
     if name == "jit_compile":
         return value if value in (None, "auto") else bool(value)
     if name == "max_epochs" and value is None:
@@ -177,7 +186,6 @@ def _check(f: SimpleNamespace) -> None:
     _at_least("fast_dev_run", f.fast_dev_run, 0)
     check_clip_val(f.gradient_clip_val)
     check_limit("overfit_batches", f.overfit_batches)
-    check_devices(f.devices)
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         off = "barebones=True" if f.barebones else "enable_checkpointing=False"

@@ -26,7 +26,7 @@ from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources
 from kgenre.training.fit_loop import fit_loop
-from kgenre.training.flags import CHECKED, NEVER, check_clip_val, check_flag, check_together, read_flags
+from kgenre.training.flags import CHECKED, FIXED, NEVER, check_clip_val, check_flag, check_together, read_flags
 from kgenre.training.jit_compile import choose_jit_compile, log_faster_setting
 from kgenre.training.lightning_names import TRAINER_REPLACEMENTS
 from kgenre.training.limits import check_limit
@@ -62,6 +62,17 @@ def _flag(name: str) -> Any:
         vars(trainer)[name] = check_flag(name, value, trainer)
 
     return property(lambda trainer: vars(trainer)[name], set_flag, doc=_BETWEEN_RUNS)
+
+
+def _fixed(name: str) -> Any:
+    """The property for a flag that is read when the trainer is created."""
+
+    def set_flag(trainer: Trainer, value: Any) -> None:
+        if name in vars(trainer):
+            raise TrainerError(f"trainer.{name} cannot be set: create another Trainer({name}={value!r}).")
+        vars(trainer)[name] = value
+
+    return property(lambda trainer: vars(trainer)[name], set_flag, doc="The flag of this name; it cannot be changed.")
 
 
 def _limit(stage: str) -> Any:
@@ -105,7 +116,8 @@ class Trainer(Run):
         limit_train_batches: batches per epoch, a count or a fraction; None: all. The same for val, test, predict.
             0 skips the stage.
         fast_dev_run: a smoke test: run this many batches of each stage once (True: 1), without writing files.
-        overfit_batches: train on the same batches in each epoch, a count or a fraction; 0: off.
+        overfit_batches: train on the same batches in each epoch, a count or a fraction, kept in memory if their source
+            has no ``epoch_batches``; 0: off.
         log_every_n_steps: log step values every n optimizer updates; 0: never; None: 50.
         val_check_interval: validate every n batches (int), or after this fraction of an epoch (float).
         check_val_every_n_epoch: validate every n epochs only; None: ``val_check_interval`` counts batches across
@@ -163,8 +175,11 @@ class Trainer(Run):
     accumulate_grad_batches, precision = _flag("accumulate_grad_batches"), _flag("precision")
     jit_compile, steps_per_execution = _flag("jit_compile"), _flag("steps_per_execution")
     reload_dataloaders_every_n_epochs = _flag("reload_dataloaders_every_n_epochs")
+    accelerator, devices, strategy, deterministic = map(_flag, ("accelerator", "devices", "strategy", "deterministic"))
     limit_train_batches, limit_val_batches = _limit("train"), _limit("val")
     limit_test_batches, limit_predict_batches = _limit("test"), _limit("predict")
+    fast_dev_run, overfit_batches, barebones, max_time, detect_anomaly = map(_fixed, FIXED[:5])
+    enable_checkpointing, enable_progress_bar, enable_model_summary = map(_fixed, FIXED[5:])
     gradient_clip_val, gradient_clip_algorithm = _clipping("gradient_clip_val"), _clipping("gradient_clip_algorithm")
 
     @explain_arguments
@@ -209,14 +224,9 @@ class Trainer(Run):
     ) -> None:
         flags = read_flags({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         super().__init__()
-        for name_of_flag in CHECKED:
+        for name_of_flag in (*CHECKED, *FIXED):
             setattr(self, name_of_flag, getattr(flags, name_of_flag))
         self.limits: dict[str, Limit] = flags.limits
-        self.fast_dev_run: int = flags.fast_dev_run
-        self.overfit_batches = flags.overfit_batches
-        self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
-        self.deterministic = deterministic
-        self.barebones = flags.barebones
         self.step_options = StepOptions(gradient_clip_val, gradient_clip_algorithm)  # the others are set in `running`
         self.default_root_dir = Path(os.path.expanduser(flags.default_root_dir))
         self.name = name

@@ -12,6 +12,7 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights
 import kgenre
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
 from kgenre.loggers import CSVLogger, InMemoryLogger
+from kgenre.training.flags import FIXED
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -130,6 +131,10 @@ def test_flags_can_be_changed_between_runs():
         ("reload_dataloaders_every_n_epochs", -1),
         ("jit_compile", "yes"),
         ("steps_per_execution", 0),
+        ("accelerator", "tpu"),
+        ("devices", "two"),
+        ("strategy", "ddp"),
+        ("deterministic", "maybe"),
         ("callbacks", [3]),
     ],
 )
@@ -141,6 +146,15 @@ def test_flags_set_between_runs_are_checked_as_in_the_constructor(name, wrong):
     with pytest.raises(type(constructing.value)) as setting:
         setattr(trainer, name, wrong)
     assert str(setting.value) == str(constructing.value).replace("Trainer(callbacks=...)", "trainer.callbacks")
+    assert getattr(trainer, name) == before
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_flags_that_only_a_new_trainer_can_have_are_refused(name):
+    trainer = quiet_trainer()
+    before = getattr(trainer, name)
+    with pytest.raises(kgenre.TrainerError, match=rf"trainer.{name} cannot be set: create another Trainer\({name}=3\)"):
+        setattr(trainer, name, 3)
     assert getattr(trainer, name) == before
 
 
