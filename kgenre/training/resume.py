@@ -201,9 +201,12 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
         if any(name.startswith("weight_averaging.") for name in saved ^ names):
             averages = any(name.startswith("weight_averaging.") for name in saved)
             holds += f", from a run with{'' if averages else 'out'} WeightAveraging"
+    advice, config = "", checkpoint.path and checkpoint.path.parent.parent / "config.yaml"
+    if saved and config and config.is_file():
+        advice = f" To resume it with the options that it had: --config {config}."
     raise CheckpointError(
         f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it."
-        f"{_differing_hyperparameters(module, checkpoint)} Start from its weights: "
+        f"{_differing_hyperparameters(module, checkpoint)}{advice} To start from its weights: "
         f"{type(module).__name__}.load_from_checkpoint."
     )
 

@@ -1040,6 +1040,21 @@ def test_load_from_checkpoint_with_an_unknown_argument(saved):
         Fails.load_from_checkpoint(saved[0])
 
 
+@pytest.mark.usefixtures("in_tmp_path")
+def test_error_about_another_optimizer_names_the_config_of_the_run():
+    """The command line writes one, and does not know the run's --optimizer when it resumes."""
+
+    class Other(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.Adam(0.1)
+
+    trainer = quiet_trainer(enable_checkpointing=True)
+    trainer.fit(Other(), boring_batches(1))
+    (config := trainer.run_dir / "config.yaml").touch()
+    with pytest.raises(CheckpointError, match=rf"with the options that it had: --config {config}\. To start from its"):
+        quiet_trainer().fit(BoringModule(), boring_batches(1), ckpt_path=trainer.run_dir)
+
+
 @pytest.mark.parametrize("stage", ["fit", "test"])
 def test_ckpt_path_of_another_model(saved, stage):
     told = r"belongs to a different model: model\.layers\.0\.kernel is not .* units=2 \(here: 3\)"
@@ -1066,7 +1081,7 @@ def test_ckpt_path_of_another_optimizer(saved):
     there = r"of a different optimizer \(optimizers.0.velocities.model.layers.1.bias is only in the checkpoint and 1 "
     with pytest.raises(CheckpointError, match=there):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
-    with pytest.raises(CheckpointError, match=r"holds weights only, .* Start from its weights: Dropping\.load_from"):
+    with pytest.raises(CheckpointError, match=r"holds weights only, .* To start from its weights: Dropping\.load_from"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
     with pytest.raises(CheckpointError, match=r"loss_scale.good_steps is not in the checkpoint .* different precision"):
         quiet_trainer(precision="16-mixed").fit(Late(), dataset(), ckpt_path=saved[0])
