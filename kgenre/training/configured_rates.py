@@ -7,16 +7,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kgenre.checkpoints import Checkpoint
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
 
 
-def configured_rates(trainer: Trainer) -> list[float | None]:
-    """The initial learning rate of each optimizer of a fit; None: a Keras schedule, which no checkpoint replaces."""
-    schedules = [callable(optimizer._learning_rate) for optimizer in trainer.optimizers]
-    rates = zip(trainer.learning_rates(), schedules, strict=True)
-    return [None if is_schedule else rate for rate, is_schedule in rates]
+def configured_rates(trainer: Trainer, checkpoint: Checkpoint | None) -> list[float | None]:
+    """The initial learning rate of each optimizer of a fit; None: a Keras schedule, which no checkpoint replaces.
+
+    An optimizer that the module keeps has the rate that an earlier fit ended with: a resumed fit takes its run's.
+    """
+    rates: list[float | None] = []
+    then = checkpoint.state.get("configured_rates", []) if checkpoint is not None else []
+    for position, (optimizer, rate) in enumerate(zip(trainer.optimizers, trainer.learning_rates(), strict=True)):
+        is_used = bool(trainer.engine.get_variable(optimizer.iterations))
+        now = None if callable(optimizer._learning_rate) else rate
+        rates.append(then[position] if is_used and position < len(then) else now)
+    return rates
 
 
 def apply_changed_rates(trainer: Trainer, then: Sequence[float | None]) -> None:

@@ -262,7 +262,7 @@ def build_for_fit(trainer: Trainer, checkpoint: Checkpoint | None) -> Any:
         configured = configured_optimizers(t.module)
         parts = [callback.step_part for callback in t.callbacks if callback.step_part is not None]
         t._engine = _built_engine(t, configured.optimizers, batches, parts)
-    t.configured_rates = configured_rates(t)
+    t.configured_rates = configured_rates(t, checkpoint)
     if configured.schedulers and not t.is_trial:
         # First: other callbacks see the rate of the epoch or step that begins, and may change it.
         _use_callbacks(t, in_order([*configured.schedulers, *t.callbacks]))

@@ -721,6 +721,28 @@ def test_callbacks_missing_on_resume_are_named(caplog):
         assert ("is resumed without callbacks that it had: EarlyStopping(train/loss)." in caplog.text) == said
 
 
+def test_an_optimizer_that_the_module_keeps_resumes_with_the_rate_of_the_checkpoint(caplog):
+    """In the same process it has the rate that a scheduler has left it with, which is not one that a user configured."""
+
+    class Keeps(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.optimizer = keras.optimizers.Adam(0.1)
+
+        def configure_optimizers(self):
+            return {"optimizer": self.optimizer, "lr_scheduler": lambda epoch, rate: rate / 2}
+
+    trainer, batches = quiet_trainer(enable_checkpointing=True, max_epochs=2), boring_batches(2)
+    trainer.fit(module := Keeps(), batches)
+    trainer.max_epochs = 4
+    trainer.fit(module, batches, ckpt_path="last")
+    assert trainer.learning_rates() == pytest.approx([0.1 / 2**4])
+    assert "is configured" not in caplog.text
+    quiet_trainer(max_epochs=4).fit(whole := Keeps(), batches)
+    for name, array in weights_of(whole).items():
+        np.testing.assert_array_equal(weights_of(module)[name], array)
+
+
 def test_changed_learning_rate_is_applied_and_reported(caplog):
     first = quiet_trainer(max_epochs=1, callbacks=[LearningRateScheduler(lambda epoch, rate: rate / 2)])
     first.fit(Dropping(learning_rate=0.5), dataset())
