@@ -161,7 +161,10 @@ class KeptFilms:
         return split is not None and not any(split.sizes)
 
     def write(self, directory: str | os.PathLike[str], left_out: Sequence[LeftOut]) -> None:
-        """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, skipping empty ones."""
+        """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, skipping empty ones.
+
+        If no film is left out, the ``left_out.csv`` from before the run was resumed is removed.
+        """
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         if self.split is not None:
@@ -178,3 +181,5 @@ class KeptFilms:
                 partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
             ):
                 csv.writer(file).writerows([LeftOut._fields, *left_out])
+        else:
+            (folder / "left_out.csv").unlink(missing_ok=True)

@@ -244,6 +244,19 @@ def test_unusable_films_are_left_out_and_logged(broken, tmp_path, caplog):
     assert len(rows) == 6
 
 
+def test_films_that_can_be_used_when_a_run_is_resumed_are_not_listed_as_left_out(broken, sample, tmp_path):
+    films = FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1)
+    films.setup("fit")
+    films.save_artifacts(tmp_path)
+    assert (tmp_path / "left_out.csv").exists()
+    mended = FilmData(str(sample), image_size=(8, 8))
+    mended.load_state_dict(films.state_dict())
+    mended.setup("fit")
+    assert not mended.left_out
+    mended.save_artifacts(tmp_path)
+    assert not (tmp_path / "left_out.csv").exists()
+
+
 def test_rows_left_out_of_a_part_are_counted_by_reason():
     rows = [LeftOut(f"a{line}", f"test.csv: line {line}: an earlier row is the same") for line in range(4)]
     assert summarize_left_out(rows) == "test.csv: an earlier row is the same (a0, ...)"
