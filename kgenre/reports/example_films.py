@@ -107,7 +107,7 @@ def example_films(
 
 
 def _film_table(run: Run, ids: Sequence[str]) -> FilmTable | None:
-    """Return those of the films that the run's data have; None if it has none of them, or cannot be read."""
+    """Return those of the films that the run's data still have; None if it has none of them, or cannot be read."""
     from kgenre.data import FilmDataError, read_films, sample_films
 
     arguments = run.config.get("data", {}).get("init_args")
@@ -123,6 +123,20 @@ def _film_table(run: Run, ids: Sequence[str]) -> FilmTable | None:
         return None
     row_of = {film_id: row for row, film_id in enumerate(table.ids)}
     rows = [row_of[film_id] for film_id in ids if film_id in row_of]
+    tested = [run.predictions.titles[run.predictions.row_of[table.ids[row]]] for row in rows]
+    pairs = [(row, title) for row, title in zip(rows, tested, strict=True) if title and table.titles[row]]
+    others = {row: title for row, title in pairs if title.split() != table.titles[row].split()}
+    for row, title in list(others.items())[:1]:
+        _log.warning(
+            "%d of the example films are shown without poster and overview, as %s has other films under their ids: %s "
+            "is %.40s, and was %.40s in the test.",
+            len(others),
+            table.source,
+            table.ids[row],
+            table.titles[row],
+            title,
+        )
+    rows = [row for row in rows if row not in others]
     return table.subset(rows) if rows else None
 
 

@@ -63,9 +63,26 @@ pytestmark = pytest.mark.one_backend("tensorflow")
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
 
+TITLE = "A <b>title</b>"
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    return make_sample_films(tmp_path_factory.mktemp("films") / "films", n=80)
+    folder = make_sample_films(tmp_path_factory.mktemp("films") / "films", n=80)
+    write_films(folder, [row | {"title": TITLE} for row in films_of(folder)])
+    return folder
+
+
+def films_of(folder):
+    with (folder / "films.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_films(folder, rows):
+    with (folder / "films.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def make_run(
@@ -86,7 +103,7 @@ def make_run(
     noise = rng.normal(size=true.shape)
     prob = 1 / (1 + np.exp(-(skill * (2 * true - 1) + 0.5 * noise - 0.5)))
     table = FilmTable(
-        tuple(ids[:tested]), ("A <b>title</b>",) * tested, (None,) * tested, ("",) * tested,
+        tuple(ids[:tested]), (TITLE,) * tested, (None,) * tested, ("",) * tested,
         true.astype("uint8"), genres, (None,) * tested,
     )  # fmt: skip
     thresholds = Thresholds(0.4, (0.4,) * len(genres))
@@ -1076,7 +1093,8 @@ def test_moved_films_are_found_at_data_path(films, tmp_path):
     run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
     assert examples(run)[0].poster is None
     assert examples(run, data_path=str(films))[0].poster is not None
-    some = make_sample_films(tmp_path / "some", n=20)
+    some = shutil.copytree(films, tmp_path / "some")
+    write_films(some, films_of(films)[:20])
     known, gone = examples(run, ids=["sample00019", "sample00020"], data_path=str(some))
     assert (known.poster is None, gone.poster is None) == (False, True)
 
@@ -1098,6 +1116,21 @@ def test_choice_of_films(runs):
         choose_films([good], 1, ids=["sample00040"])
     with pytest.raises(ReportError, match="Received: 'longest'"):
         choose_films([good], 1, "longest")
+
+
+def test_a_film_that_has_another_ones_id_now_is_not_shown_in_its_place(runs, films, tmp_path, caplog):
+    (run,) = read_runs(runs[:1], data_path=str(shutil.copytree(films, tmp_path / "films")))
+    chosen = [(film_id, "") for film_id in run.predictions.ids[3:6]]
+    for title, shown in ((TITLE, True), (f" {TITLE} ", True), ("", True), ("Another film", False)):
+        rows = films_of(films)
+        rows[4]["title"] = title
+        write_films(tmp_path / "films", rows)
+        caplog.clear()
+        found = example_films([run], chosen, explain=False)
+        assert [film.title for film in found] == [TITLE] * 3, "those of the predictions"
+        assert [bool(film.overview) and film.poster is not None for film in found] == [True, shown, True]
+        message = "films.csv has other films under their ids: sample00004 is Another film, and was A <b>title</b>"
+        assert (message in caplog.text) == (not shown)
 
 
 def test_example_films_of_each_kind_from_the_best_on(runs):
