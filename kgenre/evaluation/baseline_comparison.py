@@ -184,6 +184,8 @@ class BaselineComparison(Callback):
                     # All of them would be too many for a table or curves: the others are only in metrics.json.
                     trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in HEADLINE_METRICS)
 
+        if stage == "test":  # some training films may be missing now
+            trainer.results.log("test/baseline_films", len(self._films[1].train), logger=False)
         if stage == "test" and Top3Baseline.key in self._predicted:
             named = self._predicted[Top3Baseline.key][0][0] > 0  # which genres these are, for reports
             for genre in (name for name, chosen in zip(_genre_names(trainer), named, strict=True) if chosen):

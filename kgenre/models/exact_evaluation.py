@@ -17,6 +17,7 @@ from kgenre.evaluation.metrics import HEADLINE_METRICS
 from kgenre.training import Module, TrainerError
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.limits import number_of_batches
+from kgenre.training.run_folder import read_metrics
 
 _log = logging.getLogger("kgenre")
 
@@ -49,9 +50,10 @@ class ExactEvaluation(Module):
     _evaluation: Evaluation | None = None
 
     def on_fit_start(self) -> None:
-        """Discard the thresholds of an earlier fit."""
+        """Discard the thresholds of an earlier fit, and log the numbers of films."""
         if not self.trainer.resumed:
             self.thresholds = self._tuned_at = None
+        self._log_films("train", "validation")
 
     def teardown(self, stage: str) -> None:
         """Discard thresholds that were tuned for other weights than those that a fit leaves."""
@@ -114,7 +116,7 @@ class ExactEvaluation(Module):
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the test films and write their predictions."""
         self._log_metrics("test")
-        self._log_size()
+        self._log_sizes()
         # A user's own data may have something else of this name.
         table, folder = getattr(self.trainer.datamodule, "table", None), self.trainer.results_dir
         if folder is not None and isinstance(table, FilmTable):
@@ -163,11 +165,17 @@ class ExactEvaluation(Module):
         for name, value in details.items():
             self.log(f"{stage}/{name}", value, logger=False)
 
-    def _log_size(self) -> None:
+    def _log_sizes(self) -> None:
         """Log the sizes of the model and its data, for reports."""
         self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
-        data = self.trainer.datamodule
-        split = getattr(data, "split", None)
-        if data is not None and isinstance(split, Split):
-            for part in ("test",) if data.results_name else ("train", "validation", "test"):
-                self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)
+        self._log_films("test")
+        run, data = self.trainer.run_dir, self.trainer.datamodule
+        # A fit has logged how many films it had, of which some may be missing now. `kgenre fuse` fits nothing.
+        known = {} if run is None else read_metrics(run)
+        if data is not None and not data.results_name:
+            self._log_films(*(part for part in ("train", "validation") if f"data/{part}_films" not in known))
+
+    def _log_films(self, *parts: str) -> None:
+        split = getattr(self.trainer.datamodule, "split", None)
+        for part in parts if isinstance(split, Split) else ():
+            self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)

@@ -8,7 +8,7 @@ from kgenre.reports.run import Run
 
 # How values of ``metrics.json`` are printed, by the last part of their name that is here; all others have 3 decimals.
 _FORMS = {"loss": ".4f", "brier": ".4f", "threshold": ".2f", "ap": ".2f", "step": "d", "parameters": ",d"}
-_FORMS |= dict.fromkeys(("films", "train_films", "validation_films", "test_films"), ",d")
+_FORMS |= dict.fromkeys(("films", "train_films", "validation_films", "test_films", "baseline_films"), ",d")
 
 
 def form_of(name: str) -> str:

@@ -228,6 +228,13 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
             if limited.metrics.get(used, math.inf) < limited.metrics.get(f"data/{part}_films", 0):
                 films_used, of = numbers.of(limited, used), numbers.of(limited, f"data/{part}_films")
                 said.append(f"{limited.name} was {done} on only {films_used} of the {of} {part} films of its split.")
+        fitted = limited.metrics.get("test/baseline_films", math.inf)
+        if limited.folder == limited.trained_in and fitted < limited.metrics.get("data/train_films", 0):
+            films_used, of = numbers.of(limited, "test/baseline_films"), numbers.of(limited, "data/train_films")
+            said.append(
+                f"The baselines of {limited.name} were fitted on only {films_used} of its {of} training films: the "
+                "others were missing when it was tested."
+            )
     said.append(
         "Genre labels come from one database and may be incomplete: a genre that is not listed may still apply."
     )

@@ -253,6 +253,23 @@ def test_results_on_other_films_are_written_separately(stage, known, poster_run,
 
 
 @ALIKE
+def test_films_that_a_fit_had_are_counted_although_some_are_missing_in_its_test(fit, films, tmp_path):
+    network = ["--model.network", "poster_colours", "--data.overviews", "false", "--trainer.max_epochs", "1"]
+    assert fit(tmp_path, *network, "--trainer.name", "posters") == 0
+    run = tmp_path / "posters" / "version_0"
+    split = json.loads((run / "split.json").read_text())
+    of_fit = {f"data/{part}_films": len(split[part]) for part in ("train", "validation")}
+    assert metrics_of(run).items() >= of_fit.items()
+    fewer = shutil.copytree(films, tmp_path / "films")
+    gone = {*split["train"][10:], *split["validation"][4:]}
+    lines = (films / "films.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if line.split(",")[0] not in gone]
+    (fewer / "films.csv").write_text("".join(kept), encoding="utf-8")
+    assert main(["test", "--ckpt_path", str(run), "--data.path", str(fewer)]) == 0
+    assert metrics_of(run).items() >= (of_fit | {"test/baseline_films": 10}).items()
+
+
+@ALIKE
 def test_the_last_checkpoint_is_tested_without_validation_films(fit, tmp_path):
     words = ["--model.network", "poster_colours", "--data.overviews", "false", "--data.val_fraction", "0"]
     assert fit(tmp_path, *words, "--trainer.name", "all", "--trainer.max_epochs", "1", "--test", "true") == 0

@@ -1133,6 +1133,15 @@ def test_a_film_that_has_another_ones_id_now_is_not_shown_in_its_place(runs, fil
         assert (message in caplog.text) == (not shown)
 
 
+def test_baselines_that_were_fitted_on_fewer_films_are_named(runs, undrawn):
+    run, _ = read_runs(runs)
+    assert run.metrics["data/train_films"] == 30
+    for fitted, named in ((30, False), (12, True)):
+        tested = dataclasses.replace(run, metrics=run.metrics | {"test/baseline_films": fitted})
+        text = to_markdown(report_blocks([tested], Numbers(), 0, explain=False))[0]
+        assert ("The baselines of good were fitted on only 12 of its 30 training films" in text) == named
+
+
 def test_example_films_of_each_kind_from_the_best_on(runs):
     kinds = ["predicted well", "predicted badly", "unsure"]
     for count, of_each in (
