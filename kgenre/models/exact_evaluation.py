@@ -114,15 +114,19 @@ class ExactEvaluation(Module):
     on_test_epoch_start, on_test_batch_end = on_validation_epoch_start, on_validation_batch_end
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test films and write their predictions."""
+        """Log the metrics of the test films and write their predictions, which replace those of an earlier test."""
         self._log_metrics("test")
         self._log_sizes()
         # A user's own data may have something else of this name.
         table, folder = getattr(self.trainer.datamodule, "table", None), self.trainer.results_dir
-        if folder is not None and isinstance(table, FilmTable):
+        if folder is None:
+            return
+        path = folder / "predictions_test.csv"
+        if isinstance(table, FilmTable):
             evaluation = self._whole_evaluation()
-            films = table.subset(evaluation.rows)
-            write_predictions(folder / "predictions_test.csv", films, evaluation.prob, self.thresholds)
+            write_predictions(path, table.subset(evaluation.rows), evaluation.prob, self.thresholds)
+        else:  # batches without a datamodule: which films they are is unknown
+            path.unlink(missing_ok=True)
 
     @property
     def evaluation(self) -> Evaluation | None:

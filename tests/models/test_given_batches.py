@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import kgenre
+from kgenre.data import FilmData
 from kgenre.models import GenreClassifier
 from kgenre.training import DataModule, TrainerError
 
@@ -187,3 +188,15 @@ def test_reading_partial_results_does_not_change_metrics(tmp_path):
     [expected] = trainer.validate(GenreClassifier(model), batches)
     assert logged["val/films"] == 12
     assert logged == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_test_on_batches_of_unknown_films_removes_the_predictions_of_an_earlier_test(sample, tmp_path):
+    films, module = FilmData(str(sample), overviews=False, image_size=(8, 8)), GenreClassifier("poster_colours")
+    trainer = quiet_trainer(tmp_path, max_epochs=1)
+    trainer.fit(module, datamodule=films)
+    trainer.test(module, datamodule=films, verbose=False)
+    predictions = trainer.run_dir / "predictions_test.csv"
+    assert predictions.exists()
+    trainer.test(module, dataloaders=films.train_dataloader(), verbose=False)
+    assert json.loads((trainer.run_dir / "metrics.json").read_text())["test/films"] == len(films.split.train)
+    assert not predictions.exists(), "metrics.json is about other films"
