@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,8 @@ def _read(path: Path, name: str) -> Run:
                 f"its curves in kgenre tensorboard {quoted_path(path)}."
             )
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {quoted_path(run)}")
-    config = read_mapping(run / "config.yaml", yaml.safe_load) or _config_of_checkpoint(run)
+    state = _state_of_checkpoint(run)
+    config = read_mapping(run / "config.yaml", yaml.safe_load) or _config_of_checkpoint(state)
     if run != path:
         known = read_mapping(run / "metrics.json")
         of_fit = ("data/train_films", "data/validation_films", "val/films")
@@ -122,6 +123,7 @@ def _read(path: Path, name: str) -> Run:
         rows=_rows(run / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
         predictions=predictions,
+        inputs=tuple((state.get("classifier") or {}).get("inputs") or ()),
     )
 
 
@@ -154,13 +156,19 @@ def read_mapping(path: Path, load: Callable[[str], Any] = json.loads) -> dict[st
     return {name: value for name, value in (content or {}).items() if value is not None}
 
 
-def _config_of_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what the checkpoint holds of the config of a run started from Python, which has no ``config.yaml``."""
+def _state_of_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the state of the run's best checkpoint; {} if it has none."""
     from kgenre.checkpoints import CheckpointError, find_checkpoint, read_state
 
     try:
-        state = read_state(find_checkpoint(path))
+        return read_state(find_checkpoint(path))
     except CheckpointError:
+        return {}
+
+
+def _config_of_checkpoint(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the checkpoint holds of the config of a run started from Python, which has no ``config.yaml``."""
+    if not state:
         return {}
     model, data = state.get("model") or {}, state.get("data") or {}
     return {

@@ -30,6 +30,7 @@ class Run:
         rows: ``metrics.csv``, a dict per step at which something was logged, with ``step``.
         split: film ids of each part; {} if there is no ``split.json``.
         predictions: for the test films.
+        inputs: what its network reads, "poster" or "overview" or both; () if its checkpoint does not tell.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Run:
     rows: list[dict[str, float]]
     split: dict[str, list[str]]
     predictions: FilmPredictions
+    inputs: tuple[str, ...] = ()
 
     @property
     def genre_names(self) -> tuple[str, ...]:
@@ -64,6 +66,8 @@ class Run:
     @property
     def reads(self) -> str:
         """The network's only input, "poster" or "overview"; "" if it reads both, or it is unknown."""
+        if self.inputs:
+            return self.inputs[0] if len(self.inputs) == 1 else ""
         given = [name for name in ("poster", "overview") if self.arguments("data").get(f"{name}s") is not False]
         if len(given) == 1:
             return given[0]

@@ -46,7 +46,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append(
             (
                 run.name,
-                f"{run.reads}s" if run.reads else "both" if run.is_fused else "–",
+                f"{run.reads}s" if run.reads else "both" if run.is_fused or len(run.inputs) > 1 else "–",
                 numbers.of(run, "model/parameters"),
                 numbers.about(run, "learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
                 "–" if run.is_fused else str(run.arguments("data").get("batch_size", "–")),

@@ -1271,6 +1271,17 @@ def test_run_without_config_finds_its_data_in_its_checkpoint(runs, films, tmp_pa
     assert "config.yaml" not in blocks[-1].text
 
 
+@pytest.mark.parametrize("inputs", [["poster"], ["overview"], ["overview", "poster"]])
+def test_what_a_network_reads_is_known_from_its_checkpoint(runs, tmp_path, inputs):
+    """Its name may be the user's, and its data may have more."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    content = Checkpoint({}, {}, {"classifier": {"inputs": inputs}})
+    write_pointer(run / "checkpoints", "best", write_checkpoint(content, run / "checkpoints" / "one"))
+    (read,) = read_runs([run])
+    assert read.reads == (inputs[0] if len(inputs) == 1 else "")
+    assert training_table([read], Numbers()).rows[0][1] == (f"{inputs[0]}s" if len(inputs) == 1 else "both")
+
+
 def test_films_whose_genres_changed_are_refused(runs, films, tmp_path, capsys):
     other = shutil.copytree(runs[1], tmp_path / "other" / "version_0")
     path = other / "predictions_test.csv"
