@@ -29,10 +29,10 @@ class ExactEvaluation(Module):
     and "weight", (B,), as in the batches of `FilmData`; rows of weight 0 do not count. The module has a ``model``, and
     a name for each genre.
 
-    Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint stores those tuned for
-    its weights, if there are any, and `test` and `predict` use them. Without any, `test` tunes them on the run's
-    validation films. Besides the metrics of `multilabel_metrics` (``test/loss``, ...) ``validate`` and ``test`` log,
-    for ``metrics.json`` only:
+    Each validation of the run's own films tunes ``thresholds``, above which a genre counts as predicted; a checkpoint
+    stores those tuned for its weights, if there are any, and `test` and `predict` use them. Without any, `test` tunes
+    them on the run's validation films. Besides the metrics of `multilabel_metrics` (``test/loss``, ...) ``validate``
+    and ``test`` log, for ``metrics.json`` only:
 
     - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each metric;
     - ``test/genre/<genre>/<metric>``: the metrics of `genre_metrics`;
@@ -105,11 +105,14 @@ class ExactEvaluation(Module):
 
     def on_validation_epoch_end(self) -> None:
         """Tune the thresholds and log the metrics of the validation films."""
+        own, data = self.thresholds, self.trainer.datamodule
         if not self.trainer.sanity_checking:
             evaluation = self._whole_evaluation()
             self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
             self._tuned_at = self.trainer.global_step
         self._log_metrics("val")
+        if self.trainer.stage == "validate" and data is not None and data.results_name:  # not the run's own films
+            self.thresholds = own
 
     on_test_epoch_start, on_test_batch_end = on_validation_epoch_start, on_validation_batch_end
 

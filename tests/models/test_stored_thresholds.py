@@ -8,7 +8,8 @@ from keras import layers
 
 from kgenre import checkpoints
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint
-from kgenre.data import FilmData
+from kgenre.data import FilmData, make_sample_films
+from kgenre.evaluation import tune_thresholds
 from kgenre.models import GenreClassifier
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -106,3 +107,17 @@ def test_a_test_tunes_thresholds_that_its_checkpoint_lacks(sample, limit):
         validated = GenreClassifier("poster_colours")
         quiet_trainer().validate(validated, datamodule=films, ckpt_path=run, verbose=False)
         assert module.thresholds == validated.thresholds
+
+
+def test_a_validation_of_other_films_leaves_the_thresholds_of_the_run(sample, tmp_path):
+    other = make_sample_films(tmp_path / "other", n=40, seed=1)
+    films, others = (FilmData(str(path), overviews=False, image_size=(8, 8)) for path in (sample, other))
+    module, trainer = GenreClassifier("poster_colours", learning_rate=0.01), quiet_trainer()
+    trainer.fit(module, datamodule=films)
+    own = module.thresholds
+    [found] = trainer.validate(module, datamodule=others, verbose=False)
+    assert found["val/threshold"] == tune_thresholds(module.evaluation.true, module.evaluation.prob).overall
+    assert found["val/threshold"] != own.overall
+    assert module.thresholds == own
+    [again] = trainer.validate(module, datamodule=films, verbose=False)
+    assert again["val/threshold"] == own.overall
