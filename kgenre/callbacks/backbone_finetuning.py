@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.loss_watch import factor_of_rollbacks
 from kgenre.callbacks.reject_schedules import reject_schedules
 from kgenre.lightning_arguments import explain_arguments
 
@@ -34,7 +35,8 @@ class BackboneFinetuning(Callback):
         unfreeze_backbone_at_epoch: the first epoch (from 0) that trains it.
         lambda_func: in each later epoch its rate is multiplied by ``lambda_func(epoch + 1)``.
         backbone_initial_ratio_lr: its first rate, relative to that of the rest.
-        backbone_initial_lr: its first rate, as an absolute value instead.
+        backbone_initial_lr: its first rate, as an absolute value instead; lowered as other rates are by rollbacks of
+            `TerminateOnNaN` or `SpikeDetection`.
         should_align: once its rate reaches that of the rest, it follows it.
         train_bn: train its BatchNormalization layers from the beginning.
         verbose: log the rates of each epoch.
@@ -122,7 +124,7 @@ class BackboneFinetuning(Callback):
         if trainer.current_epoch == self.unfreeze_backbone_at_epoch:
             self._restore_flags()
             first = self.backbone_initial_lr
-            rate = rest * self.backbone_initial_ratio_lr if first is None else first
+            rate = rest * self.backbone_initial_ratio_lr if first is None else first * factor_of_rollbacks(trainer)
         else:
             rate = rates[self._optimizer] * self.lambda_func(trainer.current_epoch + 1)
             rate = min(rate, rest) if self.should_align else rate

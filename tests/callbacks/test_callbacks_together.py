@@ -136,6 +136,13 @@ def test_rollback_freezes_the_backbone_again():
     assert frozen == [True, True, True, False]
 
 
+@pytest.mark.parametrize("first", [{"backbone_initial_lr": 0.04}, {"backbone_initial_ratio_lr": 0.4}])
+def test_rollback_lowers_the_backbones_first_rate(first):
+    callbacks = [BackboneFinetuning(2, should_align=False, **first), nan_in_epoch_2(), TerminateOnNaN(1, 1, 0.5)]
+    trainer = fit([*callbacks, ModelCheckpoint(monitor=None)], Transfer())
+    assert trainer.learning_rates() == pytest.approx([0.02, 0.05])
+
+
 def test_rollback_undoes_freezing_by_a_hook():
     def freeze_once(trainer, module):
         if trainer.current_epoch == 2 and not kernels[2:]:
