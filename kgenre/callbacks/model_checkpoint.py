@@ -202,6 +202,8 @@ class ModelCheckpoint(Callback):
         is_new = trainer.epoch_is_done or not self._is_saved_here(trainer)
         if is_new and self.times.is_due_in(trainer.current_epoch):
             self._save(trainer)
+        elif _is_last_epoch(trainer):  # now: hooks of the end of training may change the weights, as `EarlyStopping` does
+            self._save_last(trainer)
 
     def finish(self) -> None:
         """Wait until nothing is being written."""
@@ -209,10 +211,14 @@ class ModelCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Wait until the last checkpoint is on the disk; with ``save_last``, save one if none was due yet."""
+        self._save_last(trainer)
+        self.finish()
+
+    def _save_last(self, trainer: Trainer) -> None:
+        """With ``save_last``, save at the end of the fit if none was due yet."""
         is_saved = (self._has_saved and self.kept.last) or self._is_saved_here(trainer)
         if self.save_last and not is_saved and trainer.global_step:
             self._save(trainer, is_due=False)
-        self.finish()
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
         """Save where training was interrupted: after a signal, or after an error with ``save_on_exception``."""
@@ -332,6 +338,13 @@ class ModelCheckpoint(Callback):
         # Older states lack these.
         self.times.is_due = state.get("is_due", False)
         self._has_saved = state.get("has_saved", self.kept.last is not None)
+
+
+def _is_last_epoch(trainer: Trainer) -> bool:
+    """Whether the fit is over after the epoch that ends now; one that ends before all its batches are done is."""
+    t, done = trainer, trainer.current_epoch + 1
+    is_stopped = t.should_stop and t.schedule.may_stop(done, t.global_step)
+    return not t.epoch_is_done or is_stopped or t.schedule.is_done(done, t.global_step)
 
 
 def _position(trainer: Trainer) -> tuple[int, int, int]:

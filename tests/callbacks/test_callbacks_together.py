@@ -69,6 +69,23 @@ def test_best_weights_are_the_best_average(average_first):
     np.testing.assert_array_equal(trainer.engine.state_dict()[KERNEL], averages[0])
 
 
+@pytest.mark.parametrize("epochs", [3, 9])
+@pytest.mark.parametrize("seldom", [{"every_n_epochs": 100}, {"train_time_interval": "01:00:00:00"}])
+def test_the_only_checkpoint_is_of_the_newest_weights_not_of_the_best(epochs, seldom):
+    def look(trainer, module):
+        weights.append(weights_of(module)[KERNEL])
+        module.log("val/score", float(len(weights)))  # worse each time
+
+    weights, module = [], BoringModule()
+    best = EarlyStopping("val/score", patience=4, restore_best_weights=True)
+    checkpoint = ModelCheckpoint("val/score", **seldom)
+    fit([best, Lambdas(on_train_epoch_end=look), checkpoint], module, max_epochs=epochs, limit_val_batches=0)
+    np.testing.assert_array_equal(weights_of(module)[KERNEL], weights[0])
+    saved = BoringModule.load_from_checkpoint(checkpoint.last_model_path)
+    np.testing.assert_array_equal(weights_of(saved)[KERNEL], weights[-1])
+    assert checkpoint.best_model_score == len(weights) == min(epochs, 5)
+
+
 def test_checkpoint_after_the_fit_has_the_training_weights_too():
     whole = fit(WeightAveraging(0.5), max_epochs=4)
     begun, module = quiet_trainer(max_epochs=2, callbacks=WeightAveraging(0.5)), BoringModule()
