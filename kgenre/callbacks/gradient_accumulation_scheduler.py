@@ -57,7 +57,7 @@ class GradientAccumulationScheduler(Callback):
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Set the number for this epoch."""
         batches = self.get_accumulate_grad_batches(trainer.current_epoch)
-        trainer.accumulate_grad_batches = batches
+        vars(trainer)["accumulate_grad_batches"] = batches  # the property refuses to be set during a fit
         trainer.schedule = replace(trainer.schedule, accumulate_grad_batches=batches)
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:

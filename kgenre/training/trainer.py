@@ -51,12 +51,25 @@ _log = logging.getLogger("kgenre")
 Limit = int | float | None
 
 _BETWEEN_RUNS = "The flag of this name; it may be changed between runs."
+_READ_LATER = ("log_every_n_steps", "num_sanity_val_steps", "reload_dataloaders_every_n_epochs")
+
+
+def _check_unread(trainer: Trainer, name: str) -> None:
+    """Refuse a new value for a flag that the running fit has read already: it would be ignored, or used in part."""
+    is_read = trainer.stage == "fit" and trainer.state.status == "running" and trainer.schedule.training_batches
+    if is_read and name not in _READ_LATER:
+        raise TrainerError(
+            f"trainer.{name} was set in a hook of trainer.fit(), which goes on with the value that it began with. Set "
+            "it between runs, or in setup(). In a hook, trainer.should_stop = True ends the fit, and a "
+            "GradientAccumulationScheduler changes the accumulation."
+        )
 
 
 def _flag(name: str) -> Any:
     """The property for a flag that the trainer keeps under its name, checked as in ``Trainer(...)``."""
 
     def set_flag(trainer: Trainer, value: Any) -> None:
+        _check_unread(trainer, name)
         if not (name in NEVER and value == math.inf):
             check_argument(Trainer.__init__, name, value)
         vars(trainer)[name] = check_flag(name, value, trainer)
@@ -81,6 +94,8 @@ def _limit(stage: str) -> Any:
 
     def set_limit(trainer: Trainer, limit: Limit) -> None:
         check_argument(Trainer.__init__, name, limit)
+        if stage in ("train", "val"):
+            _check_unread(trainer, name)
         trainer.limits = trainer.limits | {stage: check_limit(name, limit)}
 
     return property(lambda trainer: trainer.limits[stage], set_limit, doc=_BETWEEN_RUNS)
@@ -90,6 +105,7 @@ def _clipping(name: str) -> Any:
     """The property ``gradient_clip_val`` or ``gradient_clip_algorithm``."""
 
     def set_clipping(trainer: Trainer, value: Any) -> None:
+        _check_unread(trainer, name)
         check_argument(Trainer.__init__, name, value)
         if name == "gradient_clip_val":
             check_clip_val(value)

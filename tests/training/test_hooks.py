@@ -391,6 +391,46 @@ def test_flags_may_be_set_between_runs():
     np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], descend([whole])[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_epochs", 1),
+        ("limit_train_batches", 1),
+        ("limit_val_batches", 1),
+        ("accumulate_grad_batches", 2),
+        ("gradient_clip_val", 0.1),
+        ("val_check_interval", 1),
+        ("precision", "bf16-mixed"),
+    ],
+)
+def test_flags_that_a_fit_has_read_cannot_be_set_in_its_hooks(name, value):
+    trainer = quiet_trainer(callbacks=Lambdas(on_train_epoch_end=lambda *_: setattr(trainer, name, value)))
+    with pytest.raises(TrainerError, match=rf"^trainer\.{name} was set in a hook of trainer\.fit\(\)"):
+        trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    setattr(trainer, name, value)
+    assert getattr(trainer, name) == value
+
+
+def test_flags_may_be_set_before_a_fit_reads_them():
+    seen = []
+
+    class Sets(BoringModule):
+        def setup(self, stage):
+            self.trainer.max_epochs, self.trainer.limit_train_batches = 2, 3
+
+        def on_train_start(self):
+            self.trainer.log_every_n_steps, self.trainer.limit_test_batches = 1, 1
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            seen.append((self.current_epoch, batch_idx))
+
+    logger = kgenre.loggers.InMemoryLogger()
+    trainer = quiet_trainer(logger=logger)
+    trainer.fit(Sets(), boring_batches(4))
+    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert [step for step, _ in logger.history("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_hook_of_executed_code_belongs_to_no_python_module():
     module, names = BoringModule(), {"seen": []}
     exec("def hook(batch, batch_idx): seen.append(batch_idx)", names)
