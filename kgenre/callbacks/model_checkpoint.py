@@ -202,7 +202,7 @@ class ModelCheckpoint(Callback):
         is_new = trainer.epoch_is_done or not self._is_saved_here(trainer)
         if is_new and self.times.is_due_in(trainer.current_epoch):
             self._save(trainer)
-        elif _is_last_epoch(trainer):  # now: hooks of the end of training may change the weights, as `EarlyStopping` does
+        elif _is_last_epoch(trainer):  # before hooks of the end of training change the weights, as `EarlyStopping` does
             self._save_last(trainer)
 
     def finish(self) -> None:
