@@ -28,6 +28,8 @@ class BaseEngine:
     def __init__(self, options: StepOptions) -> None:
         self.options = options
         self.traces: Counter[str] = Counter()
+        self._trainable: list[keras.Variable] = []
+        self._accumulated = []
 
     def build(
         self,

@@ -39,6 +39,8 @@ class ArrayState(BaseEngine):
 
     def _divide(self) -> None:
         """Split the variables into trainable and others, and copy their values into the state."""
+        totals, count = self._state.get("accumulated", ([], jax.numpy.zeros((), "float32")))
+        known = dict(zip(map(id, self._trainable), totals, strict=False))  # empty without accumulation
         super()._divide()
         variables = list(self.built.variables.values())
         self._others = [v for v in variables if not v.trainable]
@@ -54,8 +56,9 @@ class ArrayState(BaseEngine):
         self._state = counters | self._divided(list(map(self._to_state, self._synced)))
         self._synced_from = self._values()
         if self.options.accumulate_grad_batches > 1:
-            zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
-            self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
+            zeros = map(jax.numpy.zeros_like, self._state["trainable"])
+            totals = [known.get(id(v), zero) for v, zero in zip(self._trainable, zeros, strict=True)]
+            self._state["accumulated"] = (list(map(self._put, totals)), self._put(count))
 
     def _all_variables(self) -> list[keras.Variable]:
         return [*self._trainable, *self._others, *self._optimizer_variables]
@@ -137,6 +140,7 @@ class ArrayState(BaseEngine):
             "start were restored."
         )
         self.has_lost_steps = True
+        self._state.pop("accumulated", None)
         self._divide()
         self.start_epoch("train")
 

@@ -56,12 +56,14 @@ class TensorFlowEngine(BaseEngine):
             if is_adam and sum(math.prod(variable.shape) for variable in self._trainable) >= _MANY_WEIGHTS:
                 optimizer._backend_update_step = partial(adam_step, optimizer)
         if self.options.accumulate_grad_batches > 1:
+            known = {id(total) for total in self._accumulated}  # of variables that were trained until now
             for variable in self._trainable:
                 if id(variable) not in self._totals:
                     self._totals[id(variable)] = tf.Variable(tf.zeros_like(variable.value), trainable=False)
             self._accumulated = [self._totals[id(variable)] for variable in self._trainable]
-            for total in (*self._accumulated, self._count):
-                total.assign(tf.zeros_like(total))
+            for total in self._accumulated:
+                if id(total) not in known:
+                    total.assign(tf.zeros_like(total))
         self.jit_compile(self._jit_compile)
 
     def forget_evaluations(self) -> None:

@@ -32,16 +32,18 @@ class TorchEngine(BaseEngine):
         self._sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._batch_idx: dict[str, torch.Tensor] = {}
         self._device = ops.zeros(()).device  # where Keras creates tensors
+        self._count = 0
 
     def _divide(self) -> None:
+        known = dict(zip(map(id, self._trainable), self._accumulated, strict=False))  # empty without accumulation
         super()._divide()
         if self.options.devices:  # layers created before the Trainer may be on another device
             for variable in self.built.all_variables.values():
                 variable.value.data = variable.value.data.to(self._device)
         self._is_checked = False  # `train_step` checks: evaluations may add variables without an optimizer
         if self.options.accumulate_grad_batches > 1:
-            self._accumulated = [torch.zeros_like(v.value, requires_grad=False) for v in self._trainable]
-            self._count = 0
+            zeros = (torch.zeros_like(v.value, requires_grad=False) for v in self._trainable)
+            self._accumulated = [known.get(id(v), zero) for v, zero in zip(self._trainable, zeros, strict=True)]
 
     # --- steps --------------------------------------------------------------------------------------------------
 

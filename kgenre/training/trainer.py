@@ -481,6 +481,7 @@ class Trainer(Run):
 
     def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:
         """Return the run's state in memory; its arrays may be overwritten by the next step (see `Checkpoint.copy`)."""
+        self.engine.pull()  # hooks may have frozen layers, whose gradients are then not accumulated
         self.results.write_pending(self.engine)  # pending values would be lost in a crash
         if self.logs_are_due:
             self.results.write(self.global_step)

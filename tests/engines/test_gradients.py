@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
 from keras import ops
 
 import kgenre
@@ -67,6 +67,24 @@ def test_last_group_of_an_epoch_may_be_incomplete(knows_its_length):
     groups = [joined(batches[:2]), joined(batches[2:4]), batches[4]]
     assert trainer.global_step == 6
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(groups * 2)[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("thaws", [False, True], ids=["freezes", "thaws"])
+def test_freezing_inside_a_group_keeps_what_was_accumulated(thaws):
+    """A gradient is the sum of those of the batches that trained its variable, divided by the number of all batches."""
+
+    def begin(trainer, module):
+        module.model.layers[0].bias.trainable = not thaws
+
+    def change(trainer, module, outputs, batch, batch_idx):
+        module.model.layers[0].bias.trainable = thaws
+
+    module, batches = BoringModule(), boring_batches(2)
+    callbacks = Lambdas(on_fit_start=begin, on_train_batch_end=change)
+    quiet_trainer(accumulate_grad_batches=2, callbacks=callbacks).fit(module, batches)
+    bias = descend(batches[1:])[1] / 2 if thaws else [0.0, 0.0]
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend([joined(batches)])[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(weights_of(module)[BIAS], bias, rtol=1e-5, atol=1e-6)
 
 
 def test_clipping_acts_on_the_accumulated_gradient():

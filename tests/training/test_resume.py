@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -125,6 +126,37 @@ def test_freezing_by_a_hook_survives_resume(thaws, caplog):
         assert not same_state(whole, fit("again", ckpt_path="last", module=first.module)), "as in a notebook"
     word = "Unfrozen" if thaws else "Frozen"
     assert f"{word} during the fit, and so in the checkpoint: norm.layers.0.gamma, norm.layers.0.beta" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("hook", "call"), [("on_train_batch_end", 2), ("on_validation_end", 1), ("on_train_epoch_end", 1)]
+)
+def test_checkpoint_of_a_layer_that_was_just_frozen_while_gradients_are_accumulated(hook, call):
+    """The validation comes after the first of the two batches of an update."""
+
+    def fit(name, crashes=False, ckpt_path=None):
+        def freeze(trainer, module, *arguments):
+            calls.append(hook)
+            if len(calls) == call and not trainer.resumed:
+                module.norm.trainable = False
+
+        def crash(trainer, module, batch, batch_idx):
+            if crashes and len(calls) == call:
+                raise RuntimeError("crash")
+
+        calls, seldom = [], {"every_n_train_steps": 1} if "batch" in hook else {}
+        callbacks = [Lambdas(**{hook: freeze}, on_train_batch_start=crash), ModelCheckpoint(**seldom)]
+        flags = {"accumulate_grad_batches": 2, "val_check_interval": 3, "num_sanity_val_steps": 0}
+        kgenre.seed_everything(1)
+        run, module = trainer(max_epochs=3, name=name, callbacks=callbacks, **flags), Freezing(thaws=True)
+        module.on_fit_start = module.on_train_epoch_start = lambda: None
+        with pytest.raises(RuntimeError, match="crash") if crashes else nullcontext():
+            run.fit(module, dataset(), boring_batches(1), ckpt_path=ckpt_path)
+        return run
+
+    whole = fit("whole")
+    fit("parts", crashes=True)
+    assert same_state(whole, fit("parts", ckpt_path="last")) == []
 
 
 # Where the first part of a run stops.
