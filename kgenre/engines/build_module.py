@@ -11,7 +11,6 @@ from keras.src.backend import compute_output_spec
 
 from kgenre.engines.batch_specs import batch_specs, specs_from_json
 from kgenre.engines.built_module import BuiltModule
-from kgenre.engines.initial_weights import orthogonal_in_float32
 from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import all_layers, keras_layers, named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_errors import explain_optimizer
@@ -170,9 +169,8 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
 
     specs = built.first_batches[stage] = batch_specs(stage, batch)
     try:
-        with orthogonal_in_float32():  # of layers that are built now
-            # As in a functional model: Keras infers shapes, and layers are built on the way.
-            compute_output_spec(step, specs, keras.KerasTensor((), "int32"))
+        # As in a functional model: Keras infers shapes, and layers are built on the way.
+        compute_output_spec(step, specs, keras.KerasTensor((), "int32"))
     except Exception as error:
         _forget_uninitialized_variables()
         # The step's own error: Keras may fail a second time, when it initialises variables or, under torch, tries the

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
+
+_drawing = threading.RLock()
+_stages: list[int] = []  # the thread of each stage that is running
+
+
+@contextmanager
+def compiling_steps() -> Iterator[None]:
+    """Wrap a stage, whose steps are to be compiled with optimisations: see `drawing_initial_weights`."""
+    thread = threading.get_ident()
+    with _drawing:
+        _stages.append(thread)
+    try:
+        yield
+    finally:
+        _stages.remove(thread)
+
 
 @contextmanager
 def drawing_initial_weights() -> Iterator[None]:
-    """Wrap code that creates layers, to draw their weights fast and in every precision."""
-    with _compiling_unoptimized(), orthogonal_in_float32():
+    """Wrap code that creates layers: compile without optimisations under JAX on a CPU; otherwise do nothing.
+
+    JAX compiles a program for each shape of weights and runs it once: for the course's first CNN this takes five
+    seconds on one core, and under two without optimisations. The weights differ in their last bit at most.
+
+    The option holds for all threads: it is left alone while another one runs a stage, and a stage that begins in
+    another one waits for the end of the block.
+    """
+    with _drawing:
+        if use := keras.backend.backend() == "jax" and {threading.get_ident()}.issuperset(_stages):
+            with _compiling_unoptimized():
+                yield
+    if not use:
         yield
 
 
 @contextmanager
 def _compiling_unoptimized() -> Iterator[None]:
-    """Compile without optimisations under JAX on a CPU; otherwise do nothing.
-
-    JAX compiles a program for each shape of weights and runs it once: for the course's first CNN this takes five
-    seconds on one core, and under two without optimisations. The weights differ in their last bit at most.
-    """
-    import keras
-
-    if keras.backend.backend() != "jax":
-        yield
-        return
     import jax
 
     from kgenre.kernels.jax_platform import platform
@@ -38,21 +57,14 @@ def _compiling_unoptimized() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", before)
 
 
-@contextmanager
-def orthogonal_in_float32() -> Iterator[None]:
+_drawn_orthogonal = keras.initializers.Orthogonal.__call__
+
+
+def _drawn_in_float32(self: Any, shape: Any, dtype: Any = None) -> Any:
     """Draw orthogonal weights (of LSTMs and GRUs) in float32: no backend has the QR decomposition in bfloat16."""
-    import keras
+    if dtype is None or keras.backend.standardize_dtype(dtype) != "bfloat16":
+        return _drawn_orthogonal(self, shape, dtype)
+    return keras.ops.cast(_drawn_orthogonal(self, shape, "float32"), dtype)
 
-    kind = keras.initializers.Orthogonal
-    draw = kind.__call__
 
-    def draw_in_float32(self: Any, shape: Any, dtype: Any = None) -> Any:
-        if dtype is None or keras.backend.standardize_dtype(dtype) != "bfloat16":
-            return draw(self, shape, dtype)
-        return keras.ops.cast(draw(self, shape, "float32"), dtype)
-
-    kind.__call__ = draw_in_float32
-    try:
-        yield
-    finally:
-        kind.__call__ = draw
+keras.initializers.Orthogonal.__call__ = _drawn_in_float32  # in other precisions nothing changes

@@ -54,6 +54,8 @@ _log = logging.getLogger("kgenre")
 @contextmanager
 def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModule | None) -> Iterator[None]:
     """The context of a stage: however it ends, variables are synced, teardown hooks called and loggers finalized."""
+    from kgenre.engines.initial_weights import compiling_steps
+
     t = trainer
     if not isinstance(module, Module):
         got = f"the class {module.__name__}: create an object" if isinstance(module, type) else type(module).__name__
@@ -86,7 +88,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 deterministic=bool(t.deterministic),
             )
             make_run_deterministic(t.deterministic)
-            with computing_on(devices):
+            with compiling_steps(), computing_on(devices):
                 yield
             t.state.status, t.new_folder = "finished", None
 

@@ -1,4 +1,5 @@
 import contextlib
+import threading
 
 import keras
 import numpy as np
@@ -39,3 +40,39 @@ def test_compiler_option_applies_only_in_the_block():
     with contextlib.suppress(ZeroDivisionError), drawing_initial_weights():
         raise ZeroDivisionError
     assert not asked()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others compile nothing for them")
+def test_compiler_option_does_not_outlive_threads_that_draw_at_once():
+    import jax
+
+    entered, leave = threading.Event(), threading.Event()
+
+    def draw():
+        with drawing_initial_weights():
+            entered.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=draw)
+    with drawing_initial_weights():
+        other.start()
+        entered.wait(0.2)
+    leave.set()
+    other.join()
+    assert not jax.config.read("jax_disable_most_optimizations")
+
+
+def test_bfloat16_orthogonal_weights_while_another_thread_draws():
+    def draw():
+        with drawing_initial_weights():
+            left.wait(10)
+            drawn.append(keras.initializers.Orthogonal()((2, 2), "bfloat16"))
+
+    drawn, left = [], threading.Event()
+    other = threading.Thread(target=draw)
+    with drawing_initial_weights():
+        other.start()
+        other.join(0.2)
+    left.set()
+    other.join()
+    assert keras.backend.standardize_dtype(drawn[0].dtype) == "bfloat16"

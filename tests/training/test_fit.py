@@ -279,6 +279,25 @@ def test_fits_in_threads_train_as_they_do_alone():
         assert list(threads.map(fit, range(4))) == alone
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others have no such option")
+def test_steps_are_optimised_while_another_thread_draws_its_weights():
+    import jax
+
+    class Drawn(BoringModule):
+        def configure_model(self):
+            used.append(jax.config.read("jax_disable_most_optimizations"))
+            super().configure_model()
+
+    def fit_another(trainer, module):
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(quiet_trainer(max_epochs=1).fit, Drawn(), boring_batches(1)).result()
+
+    used = []
+    jax.config.update("jax_disable_most_optimizations", False)  # conftest.py sets it before each test
+    quiet_trainer(max_epochs=1, callbacks=Lambdas(on_fit_start=fit_another)).fit(Drawn(), boring_batches(1))
+    assert used == [True, False]
+
+
 def test_batches_may_be_tuples():
     class Tuples(BoringModule):
         def training_step(self, batch, batch_idx):
