@@ -85,22 +85,14 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     _check(f)
     f.fast_dev_run = int(f.fast_dev_run)
     check_callbacks("Trainer(callbacks=...)", as_list(f.callbacks))
-    f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
-    for logger in f.loggers:
-        if not isinstance(logger, Logger):
-            raise TrainerError(
-                "Trainer(logger=...) takes True (TensorBoard and CSV), False, or loggers such as TensorBoardLogger(). "
-                f"Received: {logger!r}"
-            )
+    f.given_callbacks, f.loggers = as_list(f.callbacks), read_loggers(f.logger)
     if f.overfit_batches:
         f.limit_train_batches = f.limit_val_batches = f.overfit_batches
     if f.fast_dev_run:
         f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run
         f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, 0, 0
         f.num_sanity_val_steps, f.val_check_interval, f.check_val_every_n_epoch = 0, 1.0, 1
-        f.logger, f.loggers, f.enable_checkpointing = False, [], False
-    if f.logger is True:
-        f.loggers = [TensorBoardLogger(), CSVLogger()]
+        f.loggers, f.enable_checkpointing = [], False
     f.limits = {
         stage: check_limit(f"limit_{stage}_batches", getattr(f, f"limit_{stage}_batches"))
         for stage in ("train", "val", "test", "predict")
@@ -113,6 +105,24 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
             f"profiler must be one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
         )
     return f
+
+
+def read_loggers(given: Logger | list[Logger] | bool | None) -> list[Logger]:
+    """Return the loggers that the flag ``logger`` stands for.
+
+    Raises:
+        TrainerError: one is not a `Logger`.
+    """
+    if given is None or given is True:
+        return [TensorBoardLogger(), CSVLogger()]
+    loggers = [] if given is False else as_list(given)
+    for logger in loggers:
+        if not isinstance(logger, Logger):
+            raise TrainerError(
+                "Trainer(logger=...) takes True (TensorBoard and CSV), False, or loggers such as TensorBoardLogger(). "
+                f"Received: {logger!r}"
+            )
+    return loggers
 
 
 def _apply_barebones(flags: SimpleNamespace) -> None:

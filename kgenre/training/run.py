@@ -17,6 +17,7 @@ from kgenre.training.data_module import DataModule
 from kgenre.training.errors import NothingHasRunError, TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.flags import read_loggers
 from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.module import Module
@@ -263,8 +264,12 @@ class Run:
 
     @property
     def logger(self) -> Logger | None:
-        """The first logger."""
+        """The first logger. It may be set between runs, to what the flag takes: one or several, True or False."""
         return self.loggers[0] if self.loggers else None
+
+    @logger.setter
+    def logger(self, logger: Logger | list[Logger] | bool | None) -> None:
+        self.loggers = read_loggers(logger)
 
     # --- optimizers ----------------------------------------------------------------------------------------------
 

@@ -754,7 +754,7 @@ def test_callbacks_missing_on_resume_are_named(caplog):
 
 
 def test_an_optimizer_that_the_module_keeps_resumes_with_the_rate_of_the_checkpoint(caplog):
-    """In the same process it has the rate that a scheduler has left it with, which is not one that a user configured."""
+    """In the same process it has the rate that a scheduler has left it with, which is not one that was configured."""
 
     class Keeps(BoringModule):
         def __init__(self):

@@ -171,6 +171,19 @@ def test_flags_set_between_runs_mean_the_same_as_in_the_constructor():
     assert (trainer.num_sanity_val_steps, trainer.min_steps) == (2, 0)
 
 
+def test_loggers_set_between_runs():
+    trainer, first, second = quiet_trainer(logger=True), InMemoryLogger(), InMemoryLogger()
+    for given, loggers in ((first, [first]), ([second, first], [second, first]), (False, [])):
+        trainer.logger = given
+        trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+        assert trainer.loggers == loggers
+    assert [len(logger.history("val/loss")) for logger in (first, second)] == [2, 1]
+    with pytest.raises(kgenre.TrainerError, match=r"Trainer\(logger=...\) takes True .* Received: 3"):
+        trainer.logger = 3
+    trainer.logger = None
+    assert [type(logger) for logger in trainer.loggers] == [type(logger) for logger in kgenre.Trainer().loggers]
+
+
 def test_flags_set_between_runs_are_checked_together():
     trainer = quiet_trainer()
     trainer.min_epochs = 2
