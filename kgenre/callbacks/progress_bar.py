@@ -99,7 +99,7 @@ class ProgressBar(Callback):
         if checkpoint is not None and checkpoint.best_model_score is not None:
             score = f"{checkpoint.monitor} {formatted(checkpoint.best_model_score)}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
-        if trainer.loggers:
+        if any("events.out.tfevents.*" in logger.files for logger in trainer.loggers):
             is_cell = isinstance(self._bar, NotebookBar)
             command = "\n%load_ext tensorboard\n%tensorboard --logdir" if is_cell else " kgenre tensorboard"
             print(f"Curves:{command} {quoted_path(trainer.run_dir.parent.parent)}", flush=True)

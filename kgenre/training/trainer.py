@@ -151,8 +151,9 @@ class Trainer(Run):
         strategy: "single" device; "data_parallel": several devices split each batch, under JAX only (batches must be
             divisible by their number); "auto": as ``devices`` requires.
         deterministic: repeat and resume bit for bit on the same machine (tested on CPUs); needs `seed_everything`. An
-            operation without a deterministic version raises an error ("warn": torch only warns); some operations are
-            slower, and "auto" chooses nothing by measurement: single steps, no XLA under TensorFlow.
+            operation without a deterministic version raises an error ("warn": torch only warns), from then on in the
+            whole process; some operations are slower, and "auto" chooses nothing by measurement: single steps, no XLA
+            under TensorFlow.
         callbacks: one or several; ``trainer.callbacks`` may be changed between runs.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.

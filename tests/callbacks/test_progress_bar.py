@@ -14,7 +14,7 @@ from keras import ops
 from kgenre.callbacks import ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
 from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
-from kgenre.loggers import InMemoryLogger
+from kgenre.loggers import CSVLogger, InMemoryLogger
 
 pytestmark = [pytest.mark.one_backend("tensorflow"), pytest.mark.usefixtures("in_tmp_path")]
 
@@ -34,7 +34,7 @@ def test_prints_one_line_per_epoch_without_a_terminal(capsys):
         assert re.fullmatch(rf"epoch {epoch}/2  step {3 * epoch}  shown 1\.0000  \d+\.\d s", line)
 
 
-@pytest.mark.parametrize("logger", [True, False])
+@pytest.mark.parametrize("logger", [True, False, CSVLogger()])
 def test_last_lines_name_the_run_folder_and_checkpoint(capsys, logger):
     recent, best = ModelCheckpoint(monitor=None, every_n_train_steps=1), ModelCheckpoint()
     callbacks = [recent, best]
@@ -43,7 +43,7 @@ def test_last_lines_name_the_run_folder_and_checkpoint(capsys, logger):
     lines = capsys.readouterr().out.splitlines()[1:]
     assert lines[lines.index(f"Run folder: {trainer.log_dir}") + 1 :] == [
         f"Best checkpoint: {best.best_model_path} (val/loss {best.best_model_score:.4f})",
-        *(["Curves: kgenre tensorboard runs"] if logger else []),
+        *(["Curves: kgenre tensorboard runs"] if logger is True else []),
     ]
 
 
