@@ -20,8 +20,12 @@ def stage_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
         return list(trainer.given_callbacks)
     _take_over_changes(trainer)
     mine = {type(callback) for callback in trainer.given_callbacks}
-    extra = [callback for callback in as_list(module.configure_callbacks()) if type(callback) not in mine]
-    check_callbacks(f"{type(module).__name__}.configure_callbacks", extra)
+    owner, own = trainer.configured_callbacks
+    if trainer.stage == "fit" or owner is not module:  # evaluations keep those of the fit, with what they know of it
+        own = as_list(module.configure_callbacks())
+        check_callbacks(f"{type(module).__name__}.configure_callbacks", own)
+        trainer.configured_callbacks = module, own
+    extra = [callback for callback in own if type(callback) not in mine]
     users = [*trainer.given_callbacks, *extra]
     if trainer.fast_dev_run:  # writes no files
         users = [callback for callback in users if not isinstance(callback, ModelCheckpoint)]

@@ -76,6 +76,7 @@ class Run:
         self.keeps_predictions = True
         self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
         self._module: Module | None = None
+        self.configured_callbacks: tuple[Module | None, list[Callback]] = None, []  # a module, and its own callbacks
         self._engine: Engine | None = None  # with the module built in it
         self.datamodule: DataModule | None = None
         # The datamodule that the module was trained on, or its `data_module_record`, in memory or in a checkpoint.

@@ -425,7 +425,7 @@ class Trainer(Run):
         self._refuse_if_running(stage)
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
-        # As in Lightning. Not asked of the callbacks: each stage has new ones of `Module.configure_callbacks`.
+        # As in Lightning.
         if model is None and ckpt_path is None and self.fit_dir and (self.fit_dir / "checkpoints" / "best").is_file():
             ckpt_path = "best"
         model = self._module if model is None else model

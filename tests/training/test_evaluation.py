@@ -109,6 +109,7 @@ def test_without_a_module_the_best_checkpoint_is_evaluated(modules_own):
     assert (trainer.ckpt_path, trainer.global_step) == (None, 4)
     trainer.test(dataloaders=batches, verbose=False)
     assert (trainer.ckpt_path, trainer.global_step) == (trainer.run_dir / "checkpoints" / "step=000002", 2)
+    assert trainer.checkpoint_callback.best_model_path == trainer.ckpt_path
 
 
 def test_best_and_last_are_those_of_the_last_fit():
