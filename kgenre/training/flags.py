@@ -98,12 +98,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         for stage in ("train", "val", "test", "predict")
     }
     f.default_callbacks = _default_callbacks(f)
-    if isinstance(f.profiler, str) and f.profiler in PROFILERS:
-        f.profiler = PROFILERS[f.profiler]()
-    elif not (f.profiler is None or isinstance(f.profiler, Profiler)):
-        raise TrainerError(
-            f"profiler must be one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
-        )
+    f.profiler = read_profiler(f.profiler)
     return f
 
 
@@ -123,6 +118,21 @@ def read_loggers(given: Logger | list[Logger] | bool | None) -> list[Logger]:
                 f"Received: {logger!r}"
             )
     return loggers
+
+
+def read_profiler(given: Profiler | str | None) -> Profiler | None:
+    """Return the profiler that the flag ``profiler`` stands for.
+
+    Raises:
+        TrainerError: it is none.
+    """
+    if isinstance(given, str) and given in PROFILERS:
+        return PROFILERS[given]()
+    if not (given is None or isinstance(given, Profiler)):
+        raise TrainerError(
+            f"profiler must be one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {given!r}"
+        )
+    return given
 
 
 def _apply_barebones(flags: SimpleNamespace) -> None:

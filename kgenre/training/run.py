@@ -13,11 +13,12 @@ from kgenre.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressB
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine
 from kgenre.loggers import Logger
+from kgenre.profilers import Profiler
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import NothingHasRunError, TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
-from kgenre.training.flags import read_loggers
+from kgenre.training.flags import read_loggers, read_profiler
 from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.module import Module
@@ -271,6 +272,15 @@ class Run:
     @logger.setter
     def logger(self, logger: Logger | list[Logger] | bool | None) -> None:
         self.loggers = read_loggers(logger)
+
+    @property
+    def profiler(self) -> Profiler | None:
+        """The profiler. It may be set between runs, to what the flag takes."""
+        return self._profiler
+
+    @profiler.setter
+    def profiler(self, profiler: Profiler | str | None) -> None:
+        self._profiler = read_profiler(profiler)
 
     # --- optimizers ----------------------------------------------------------------------------------------------
 

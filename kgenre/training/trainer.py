@@ -252,7 +252,7 @@ class Trainer(Run):
         self.default_callbacks: list[Callback] = flags.default_callbacks
         self.callbacks = [*self.given_callbacks, *self.default_callbacks]
         self.used_callbacks = list(self.callbacks)  # to find what a user adds to `callbacks`, or removes
-        self.profiler: Profiler | None = flags.profiler
+        self.profiler = flags.profiler
 
     if not TYPE_CHECKING:  # a type checker would accept any attribute
 

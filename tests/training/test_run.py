@@ -12,6 +12,7 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights
 import kgenre
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, ProgressBar
 from kgenre.loggers import CSVLogger, InMemoryLogger
+from kgenre.profilers import SimpleProfiler
 from kgenre.training.flags import FIXED
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -169,6 +170,16 @@ def test_flags_set_between_runs_mean_the_same_as_in_the_constructor():
     trainer.max_epochs = trainer.log_every_n_steps = trainer.num_sanity_val_steps = trainer.min_steps = None
     assert (trainer.max_epochs, trainer.log_every_n_steps) == (math.inf, 50)
     assert (trainer.num_sanity_val_steps, trainer.min_steps) == (2, 0)
+
+
+def test_profiler_set_between_runs(capsys):
+    trainer = quiet_trainer()
+    for given, reports in (("simple", 1), (SimpleProfiler(), 1), (None, 0)):
+        trainer.profiler = given
+        trainer.fit(BoringModule(), boring_batches(1))
+        assert capsys.readouterr().out.count("FIT Profiler Report") == reports
+    with pytest.raises(kgenre.TrainerError, match=r"^profiler must be one of 'simple', .* Received: 'fast'"):
+        trainer.profiler = "fast"
 
 
 def test_loggers_set_between_runs():
