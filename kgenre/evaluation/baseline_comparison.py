@@ -75,21 +75,22 @@ class BaselineComparison(Callback):
         self._log(trainer, module, "test")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """Log how the best validation compares with the baselines, and whether the loss was still falling."""
+        """Log how the best validation compares with the baselines; the last, if no checkpoint is chosen by its loss."""
         if not self._curve:
             return
         evaluation = getattr(module, "evaluation", None)
         scores = (each.best_model_score for each in trainer.checkpoint_callbacks if each.monitor == "val/loss")
         best = next((score for score in scores if score is not None), None)
+        title = "best validation"
         if best is None:
-            metrics = self._curve[-1]
+            title, metrics = "last validation", self._curve[-1]
             chance = _chance(metrics, evaluation)
         elif at_best := [at for at in self._curve if at.get("loss") == best]:
             metrics, chance = at_best[0], self._best_chance
         else:  # before the checkpoint of an older version, which has no curve
             metrics, chance = {"loss": best}, None
         falling = _still_falling(module, self._curve)
-        self._log_comparison(metrics, "val", "best validation", evaluation, chance, falling=falling)
+        self._log_comparison(metrics, "val", title, evaluation, chance, falling=falling)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Log the comparison after a validation outside fit; within fit, record the values for its end."""

@@ -112,7 +112,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
             "therefore not overfitting by itself; a validation loss that rises while the training loss falls is."
         )
         if any(tested_epoch(run) is not None for run in full):
-            caption += " A vertical line marks the epoch of the tested checkpoint if it is not the best one."
+            caption += " A vertical line marks the epoch of the tested checkpoint if the loss was not lowest there."
         for run in filter(special_loss, full):
             caption += (
                 f" The training loss of {run.name} is {special_loss(run)}, on another scale: it cannot be compared "

@@ -69,7 +69,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
 
 
 def _best_epoch(run: Run, numbers: Numbers) -> str:
-    """Return the epoch with the lowest validation loss, and that of the test if another checkpoint was tested."""
+    """Return the epoch with the lowest validation loss, and that of the tested checkpoint if it is another one."""
     curve, tested = learning_curve(run), tested_epoch(run)
     best = numbers.about(run, "best epoch", curve.best_epoch, "g") if curve else "–"
     return best if tested is None else f"{best} (tested: {numbers.about(run, 'tested epoch', tested, 'g')})"

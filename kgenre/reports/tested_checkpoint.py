@@ -82,9 +82,15 @@ def untested_bests(runs: Sequence[Run], numbers: Numbers) -> list[str]:
 
 
 def tested_epoch(run: Run) -> float | None:
-    """Return the number of epochs that the tested weights had been trained for, unless the best ones were tested."""
-    steps = untested_best(run.metrics, run.trained_in)
-    return round(epochs_trained(run, steps)[0], 2) if steps and run.epochs else None
+    """Return the epoch of the tested weights; None if it is unknown, or is the one with the lowest validation loss.
+
+    The best checkpoint may have been chosen by another metric, such as mAP.
+    """
+    curve, step = learning_curve(run), run.metrics.get("test/step")
+    if curve is None or step is None:
+        return None
+    epoch = round(epochs_trained(run, [step])[0], 2)
+    return epoch if epoch != curve.best_epoch else None
 
 
 def chosen_on_validation(runs: Sequence[Run]) -> str:

@@ -205,6 +205,17 @@ def test_advice_after_a_fit_uses_its_curve(losses, schedule, words, caplog):
     assert words in caplog.text
 
 
+def test_without_a_checkpoint_chosen_by_its_loss_the_last_validation_is_compared(caplog):
+    comparison, fit = BaselineComparison(), Fit()
+    comparison._metrics = {"val": {"frequency": FREQUENCY}}
+    fit.monitor = "val/map"
+    for loss in (0.26, 0.3):
+        fit.validate(comparison, loss, 0.3)
+    with caplog.at_level(logging.INFO, "kgenre"):
+        comparison.on_fit_end(fit, fit)
+    assert caplog.text.count("validation loss 0.") == caplog.text.count("last validation loss 0.3000: worse than") == 1
+
+
 class Fit:
     """The trainer and the module of a fit, with validations of the given losses; its films are ranked at random."""
 
@@ -214,10 +225,11 @@ class Fit:
         self.losses = []
         rng = np.random.default_rng(0)
         self.true, self.rows = rng.random((300, 5)) < 0.2, np.arange(300)
+        self.monitor = "val/loss"
 
     @property
     def checkpoint_callbacks(self):
-        return [SimpleNamespace(monitor="val/loss", best_model_score=min(self.losses))]
+        return [SimpleNamespace(monitor=self.monitor, best_model_score=min(self.losses))]
 
     def validate(self, comparison, loss, skill):
         self.losses.append(loss)

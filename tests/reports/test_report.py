@@ -1271,6 +1271,16 @@ def test_run_without_config_finds_its_data_in_its_checkpoint(runs, films, tmp_pa
     assert "config.yaml" not in blocks[-1].text
 
 
+def test_the_tested_epoch_is_named_if_the_best_checkpoint_was_chosen_by_another_metric_than_the_loss(runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    path = write_checkpoint(Checkpoint({}, state={"global_step": 20}), run / "checkpoints" / "step=000020")
+    write_pointer(path.parent, "best", path)
+    metrics = json.loads((run / "metrics.json").read_text())
+    for step, epoch in ((20, "3 (tested: 2)"), (30, "3")):
+        (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
+        assert training_table(read_runs([run]), Numbers()).rows[0][6] == epoch
+
+
 @pytest.mark.parametrize("inputs", [["poster"], ["overview"], ["overview", "poster"]])
 def test_what_a_network_reads_is_known_from_its_checkpoint(runs, tmp_path, inputs):
     """Its name may be the user's, and its data may have more."""
