@@ -107,6 +107,12 @@ def _read(path: Path, name: str) -> Run:
         config |= {part: given for part, given in own.items() if part == "data"}
     split = read_mapping(path / "split.json")
     predictions = read_predictions(path / "predictions_test.csv")
+    if (rows := len(predictions.ids)) != (films := metrics.get("test/films", rows)):
+        on_other_films = " --data.path FOLDER" if run != path else ""
+        raise ReportError(
+            f"{path / 'predictions_test.csv'} has {rows:,} films, but metrics.json is about {films:,.0f}. Write both "
+            f"again: kgenre test --ckpt_path {quoted_path(run)}{on_other_films}"
+        )
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
             f"{path} was last tested on different films than those of its split. "

@@ -1292,6 +1292,20 @@ def test_what_a_network_reads_is_known_from_its_checkpoint(runs, tmp_path, input
     assert training_table([read], Numbers()).rows[0][1] == (f"{inputs[0]}s" if len(inputs) == 1 else "both")
 
 
+def test_predictions_of_other_films_than_the_metrics_are_refused(runs, tmp_path):
+    """As after rows were deleted in a spreadsheet: the report would mix numbers of different films."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    header, *rows = (run / "predictions_test.csv").read_text().splitlines(keepends=True)
+    (run / "predictions_test.csv").write_text(header + "".join(rows[::-1]))
+    assert len(read_runs([run])[0].predictions.ids) == 40, "their order does not matter"
+    (run / "predictions_test.csv").write_text(header + "".join(rows[:-3]))
+    with pytest.raises(
+        ReportError,
+        match=r"predictions_test\.csv has 37 films, but metrics\.json is about 40\. .*kgenre test",
+    ):
+        read_runs([run])
+
+
 def test_films_whose_genres_changed_are_refused(runs, films, tmp_path, capsys):
     other = shutil.copytree(runs[1], tmp_path / "other" / "version_0")
     path = other / "predictions_test.csv"
@@ -1309,6 +1323,8 @@ def test_every_two_runs_need_a_film_in_common(runs, tmp_path):
         path = folder / "predictions_test.csv"
         header, *rows = path.read_text(encoding="utf-8-sig").splitlines()
         path.write_text("\n".join([header, *rows[keep]]) + "\n", encoding="utf-8")
+        metrics = json.loads((folder / "metrics.json").read_text()) | {"test/films": 20}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
     assert read_runs([runs[0], halves[0]])
     with pytest.raises(ReportError, match=r"first/version_0 and .*last/version_0 have no test film in common"):
         read_runs([runs[0], *halves])
