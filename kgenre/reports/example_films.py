@@ -178,8 +178,14 @@ def _explained_by(run: Run, films: FilmTable) -> dict[str, Explanation]:
     batch = {name: np.concatenate([film[name] for film in encoded]) for name in encoded[0]}
     at = [run.predictions.row_of[film_id] for film_id in films.ids]
     genres = run.predictions.prob[at].argmax(axis=1)
-    heat = grad_cam(module, batch, genres) if data.posters else None
-    importance = word_importance(module, batch, genres) if data.overviews else None
+    found = {}
+    for name, explain in (("poster", grad_cam), ("overview", word_importance)):
+        if name in module.inputs:
+            try:
+                found[name] = explain(module, batch, genres)
+            except ValueError as error:  # a network without a convolution or an embedding
+                _log.warning("%s is shown without explanations of %ss: %s", run.name, name, error)
+    heat, importance = found.get("poster"), found.get("overview")
     return {
         film_id: (
             None

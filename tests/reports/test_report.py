@@ -1163,7 +1163,7 @@ def test_report_without_its_films_has_no_posters(films, tmp_path, caplog):
     assert 'alt="poster' not in (out / "report.html").read_text()
 
 
-def test_film_without_a_poster_or_words_is_explained_by_what_it_has(films, runs, monkeypatch):
+def test_film_without_a_poster_or_words_is_explained_by_what_it_has(films, runs, monkeypatch, caplog):
     data = FilmData(films, image_size=(8, 8), vocabulary_size=50, incomplete="keep")
     data.setup("predict")
     gone = data.table.poster_paths[0].with_name("gone.jpg")
@@ -1180,6 +1180,15 @@ def test_film_without_a_poster_or_words_is_explained_by_what_it_has(films, runs,
     films = example_films(read_runs(runs[:1]), [(film_id, "") for film_id in table.ids[:4]])
     assert [film.guesses[0].heat is not None for film in films] == [False, False, True, True]
     assert [film.guesses[0].words is not None for film in films] == [True, True, False, True]
+
+    def unable(module, batch, genres):
+        raise ValueError("no convolutional layer")
+
+    monkeypatch.setattr(explanations, "grad_cam", unable)
+    films = example_films(read_runs(runs[:1]), [(film_id, "") for film_id in table.ids[:4]])
+    assert all(film.guesses[0].heat is None for film in films)
+    assert [film.guesses[0].words is not None for film in films] == [True, True, False, True], "are still explained"
+    assert "good is shown without explanations of posters: no convolutional layer" in caplog.text
 
 
 def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch):
