@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.film_marks import UNKNOWN
 from kgenre.data.film_table import FilmTable
 from kgenre.data.kept_films import KeptFilms
 from kgenre.data.packed_columns import ExaminedPosters
@@ -107,6 +108,11 @@ def _log_others(
         but = f" except {seen.sum():,} that it was trained on{ids}" if seen.any() else ""
         how = f"the model is tested on all of them{but}"
         then = " There are no baselines to compare it with, as there are no films to fit them on."
+    if nameless := np.count_nonzero(films.marks == UNKNOWN):
+        then += (
+            f" {nameless:,} of them have neither title nor overview: films that the model was trained on are "
+            "recognised among these by their ids only."
+        )
     _log.warning("%s: %s.%s", start, how, then)
 
 

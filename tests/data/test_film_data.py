@@ -636,6 +636,18 @@ def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path
     assert other.state_dict()["split"] == state["split"], "the run that is tested stays the same"
 
 
+def test_other_films_that_only_their_ids_tell_apart_are_named(films, state, sample, tmp_path, caplog):
+    """The posters of the run's films under new names: which of them it was trained on is unknown."""
+    shutil.copytree(sample / "posters", tmp_path / "posters")
+    rows = [f"new{i},{'|'.join(films.table.genres_of(i))},posters/{name}.jpg" for i, name in enumerate(films.table.ids)]
+    (tmp_path / "films.csv").write_text("\n".join(["id,genres,poster", *rows]) + "\n", encoding="utf-8")
+    other = FilmData(str(tmp_path))
+    other.load_state_dict({**state, "overviews": False})
+    other.setup("test")
+    assert len(other.split.test) == len(rows)
+    assert f" {len(rows)} of them have neither title nor overview: films that the model was trained on" in caplog.text
+
+
 def numbered_films(folder, films, **state):
     """Write a table of films (id, number, title, overview); return its FilmData, with a checkpoint's state loaded."""
     rows = "\n".join(f"{i},{'Drama' if n % 2 else 'News|Comedy'},{title},{text}" for i, n, title, text in films)
