@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kgenre.loggers import Logger
     from kgenre.training.data_module import DataModule
     from kgenre.training.module import Module
+    from kgenre.training.results import Results
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
@@ -36,7 +37,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
     """The state of a run except its arrays: counters, callbacks, hyperparameters, data, versions."""
     from kgenre.engines.adapted_layers import adapted_state
 
-    t = trainer
+    t, results = trainer, trainer.fit_results or trainer.results  # an evaluation has others since
     done = t.epoch_is_done  # at the end of an epoch, the run resumes with the next one
     state: dict[str, Any] = {
         "epoch": t.current_epoch + done,
@@ -51,8 +52,8 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "configured_rates": t.configured_rates,
         "trainable": trainable_changes(t, t.trainable_at_start),
         "trainable_when_built": {name: not flag for name, flag in trainable_changes(t, t.engine.built.flags).items()},
-        "logs": t.results.state_dict(t.global_step),
-        "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(t)},
+        "logs": results.state_dict(t.global_step),
+        "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(results)},
         "random": random_state(),
         "callbacks": {key: callback.state_dict() for key, callback in _by_key(t.callbacks)},
         "batches": t.engine.built.specs,
@@ -232,7 +233,7 @@ def restore_logs(trainer: Trainer, checkpoint: Checkpoint) -> None:
         with _reading(checkpoint, "the logged values"):
             t.results.load_state_dict(logs, t.global_step)
             states = checkpoint.state.get("loggers", {})
-            for key, logger in _loggers(t):
+            for key, logger in _loggers(t.results):
                 logger.load_state_dict(states.get(key, {}), t.global_step)
         if t.batch_idx == 0:  # the epoch's last values, still to be written when the checkpoint was
             t.results.write(t.global_step)
@@ -295,9 +296,9 @@ def _has_arguments_of(callback: Callback, state: Any) -> bool:
     return saved is not None and saved == callback.state_dict().get("arguments")
 
 
-def _loggers(trainer: Trainer) -> Iterator[tuple[str, Logger]]:
+def _loggers(results: Results) -> Iterator[tuple[str, Logger]]:
     """Each open logger with the key of its state."""
-    for i, logger in enumerate(trainer.results.loggers):
+    for i, logger in enumerate(results.loggers):
         yield f"{type(logger).__name__}#{i + 1}", logger
 
 

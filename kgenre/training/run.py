@@ -84,6 +84,7 @@ class Run:
         self.trained_on: DataModule | Mapping[str, Any] | None = None
         self.data_are_new = False  # the datamodule is not the previous stage's
         self.results = Results()
+        self.fit_results: Results | None = None  # those of the fit that trained the module
         self.opened_loggers: Sequence[Logger] = ()  # some may still be in the folder of an earlier stage
         self.hooks: Hooks  # of the current stage: see `running`
         self.set_up: set[int] = set()  # ids of the objects whose `setup` has run in it

@@ -61,10 +61,10 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
         got = f"the class {module.__name__}: create an object" if isinstance(module, type) else type(module).__name__
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {got}")
     if module is not t._module:
-        t._engine = t.trained_on = t.run_dir = None
+        t._engine = t.trained_on = t.run_dir = t.fit_results = None
         leave_loggers(t)
     if stage == "fit":
-        t.trained_on = datamodule
+        t.trained_on, t.fit_results = datamodule, t.results
     elif isinstance(t.trained_on, DataModule) and t.trained_on is not datamodule:
         t.trained_on = data_module_record(t.trained_on)
     t.data_are_new = datamodule is not t.datamodule

@@ -184,6 +184,18 @@ def test_resumed_run_equals_uninterrupted_run(straight, stop, by_hand):
     assert events_of(second) == events_of(straight)
 
 
+@pytest.mark.parametrize("stage", ["validate", "predict"])
+def test_checkpoint_saved_after_an_evaluation_continues_the_curves_of_the_fit(straight, stage):
+    first, second = trainer(max_epochs=2), trainer(max_epochs=4)
+    first.fit(Dropping(), dataset(), boring_batches(1))
+    getattr(first, stage)(first.module, boring_batches(1))
+    path = first.save_checkpoint(first.run_dir / "checkpoints" / "mine")
+    second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path=path)
+    assert same_state(straight, second) == []
+    assert rows_of(second) == rows_of(straight)
+    assert events_of(second) == events_of(straight)
+
+
 def test_resume_after_a_crash_within_an_epoch(straight):
     """Rows logged after the checkpoint are dropped: the resumed run logs them again, once."""
 
