@@ -176,6 +176,10 @@ class ModelCheckpoint(Callback):
         """Start counting updates and time."""
         self.times.start(trainer.global_step)
 
+    def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
+        """Start counting anew from there, also if training goes back to a checkpoint."""
+        self.times.start(trainer.global_step)
+
     def next_step_needed(self, trainer: Trainer) -> float:
         """Request the update after which a checkpoint by steps is due."""
         return self.times.next_step(trainer.global_step)

@@ -142,6 +142,16 @@ def test_rolls_back_with_a_lower_rate(caplog, in_background):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
+def test_each_update_is_saved_once_after_a_rollback_too():
+    checkpoint = ModelCheckpoint(None, every_n_train_steps=1, save_top_k=-1)
+    callbacks = [breaks(times=1)[0], TerminateOnNaN(every_n_steps=1, max_rollbacks=1), checkpoint]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    saved = sorted(path.name for path in checkpoint.folder.glob("step=*"))
+    assert saved == [f"step={step:06d}" for step in range(1, 9)]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
 @pytest.mark.parametrize("interval", ["epoch", "step"])
 @pytest.mark.parametrize("schedule", [lambda index, rate: 0.1, lambda index, rate: rate], ids=["absolute", "relative"])
 def test_a_scheduled_rate_is_lowered_too(schedule, interval):
