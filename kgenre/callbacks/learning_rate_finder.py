@@ -139,7 +139,10 @@ class LearningRateFinder(Search):
         self.optimal_lr: RangeTest | None = None
 
     def lr_find(self, trainer: Trainer, module: Module) -> RangeTest | None:
-        """Run the test on the trainer's data, set its suggestion and return it; None with ``fast_dev_run``."""
+        """Run the test on the trainer's data, set its suggestion and return it; None with ``fast_dev_run``.
+
+        Called in a hook of a fit, it sets the rate with which the fit goes on.
+        """
         if trainer.fast_dev_run:
             _log.warning("The learning rate finder does nothing with fast_dev_run.")
             return None
@@ -160,9 +163,11 @@ class LearningRateFinder(Search):
         self.lr_find(trainer, module)
 
     def use(self, trainer: Trainer, module: Module, found: float) -> None:
-        """Set the module's learning rate."""
+        """Set the module's learning rate, and in a hook of a fit that has begun its optimizer's."""
         self._attribute(module).set(found)
         self.found = found
+        if trainer.state.status == "running" and trainer.schedule.training_batches:
+            trainer.set_learning_rate(found)
 
     def _attribute(self, module: Module) -> SoughtAttribute:
         names = (self.attr_name,) if self.attr_name else _ATTRIBUTES

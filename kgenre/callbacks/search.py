@@ -43,7 +43,8 @@ def run_trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], s
     trial.limits, trial.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
     attached = module._trainer, None if data is None else data.trainer
     try:
-        trial.fit(module, trainer.train_source, datamodule=data)
+        # In a fit that has begun, the trainer has a source from the module or datamodule too.
+        trial.fit(module, trainer.train_source if trainer.data is None else None, datamodule=data)
     finally:
         if before.arrays is not None:
             for name, variable in before.variables.items():

@@ -27,7 +27,7 @@ class StopSignal:
         self.received: signal.Signals | None = None
         self.is_urgent = False  # raised at once: the run's state may be a mix of two steps
         self.receives_ctrl_c = False  # so that a KeyboardInterrupt that is not from here was raised by a hook
-        self._defers = False
+        self._defers = self._listens = False
 
     @property
     def saves(self) -> bool:
@@ -36,7 +36,10 @@ class StopSignal:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """The context of a stage, with the handlers in place."""
+        """The context of a stage, with the handlers in place; inside that of another, the signals are those of both."""
+        if self._listens:
+            yield
+            return
         self.received, self.is_urgent = None, False
         before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -48,21 +51,23 @@ class StopSignal:
                 if signal.getsignal(number) == default:
                     before[number] = signal.signal(number, self._receive)
         self.receives_ctrl_c = signal.SIGINT in before
+        self._listens = True
         try:
             yield
         finally:
+            self._listens = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """The context of a loop that calls `raise_if_received`; at its end, a signal that came too late is raised."""
-        self._defers = True
+        outer, self._defers = self._defers, True
         try:
             yield
         finally:
-            self._defers = False
-        if self.received is not None:
+            self._defers = outer
+        if self.received is not None and not outer:
             self.is_urgent = True  # there is nothing left to finish or save
             self._raise(self.received)
 

@@ -7,7 +7,7 @@ import keras
 import matplotlib
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, boring_dataset, quiet_trainer, weights_of
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, descend, quiet_trainer, weights_of
 from keras import ops
 
 import kgenre
@@ -229,6 +229,42 @@ def test_learning_rate_finder_in_a_fit():
     other = BoringModule(learning_rate=1e-9)
     quiet_trainer(callbacks=LearningRateFinder(num_training_steps=40)).fit(other, boring_batches(8))
     assert other.learning_rate > 1e-9  # batches passed to fit work too
+
+
+class AtEpoch1(LearningRateFinder):
+    """Searches in a hook, as in Lightning's documentation of this callback."""
+
+    def setup(self, trainer, module, stage):
+        """Do not search here."""
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 1:
+            self.lr_find(trainer, module)
+
+
+def test_search_in_a_hook_of_a_fit_sets_the_rate_of_its_optimizer():
+    finder, batches = AtEpoch1(num_training_steps=40), boring_batches(8)
+    module, trainer = BoringModule(learning_rate=1e-3), quiet_trainer(max_epochs=2, callbacks=finder)
+    trainer.fit(module, batches)
+    rate = finder.optimal_lr.suggestion()
+    assert [module.learning_rate, *trainer.learning_rates()] == [rate, pytest.approx(rate)]
+    kernel, bias = descend(batches, 1e-3)
+    for batch in batches:
+        slope = 2 * (batch["x"] @ kernel + bias - batch["y"]) / batch["y"].size
+        kernel, bias = kernel - rate * batch["x"].T @ slope, bias - rate * slope.sum(0)
+    np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], kernel, rtol=1e-4, atol=1e-6)
+
+
+def test_ctrl_c_after_a_search_in_a_hook_saves_the_step(in_tmp_path):
+    def interrupt(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == 10:
+            signal.raise_signal(signal.SIGINT)
+
+    callbacks = [AtEpoch1(num_training_steps=12), Lambdas(on_train_batch_end=interrupt)]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), datamodule=Sized())
+    assert trainer.interrupted
+    assert trainer.checkpoint_callback.last_model_path.name == "step=000010"
 
 
 def test_overridden_search_is_used():
