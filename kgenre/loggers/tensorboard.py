@@ -269,9 +269,13 @@ class TensorBoardLogger(Logger):
             return self._files[folder]
         directory = self._folder / folder
         directory.mkdir(parents=True, exist_ok=True)
-        is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
+        earlier = [path.name for path in directory.glob("events.out.tfevents.*") if path.name != HPARAMS_FILE]
+        is_new = not earlier
+        # TensorBoard reads the files in the order of their names: if the clock was set back, this one still comes last.
+        times = [float(found[0]) for name in earlier if (found := re.search(r"\d+\.\d{6}", name))]
+        now = max([time.time(), *(one + 1e-3 for one in times)])
         # TensorBoard's EventFileWriter would import TensorFlow if it is installed.
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        name = f"events.out.tfevents.{now:.6f}.{socket.gethostname()}.{os.getpid()}"
         records = _record(file_version="brain.Event:2")
         if is_new or self._resume_step is not None:
             # TensorBoard takes the first START of a run as its beginning. At a later one it drops what was logged from

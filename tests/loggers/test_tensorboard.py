@@ -80,6 +80,18 @@ def test_resuming_drops_later_points(logger, tmp_path):
     assert scalars(tmp_path, "old") == [(1, 1.0), (2, 1.0)]
 
 
+def test_resuming_after_the_clock_was_set_back(logger, tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        logger.log_metrics({"a": float(step), "val/b": 1.0}, step)
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    for step in (2, 3):
+        again = TensorBoardLogger()
+        again.open(tmp_path, resume_step=step)
+        again.log_metrics({"a": 10.0 * step, "val/b": 2.0}, step)
+    assert scalars(tmp_path, "a") == [(1, 1.0), (2, 20.0), (3, 30.0)]
+    assert scalars(tmp_path, "val/b") == [(1, 1.0), (2, 2.0), (3, 2.0)]
+
+
 def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     """Scalars of the checkpoint's step are logged again by the run; texts and pictures are copied."""
     logger.log_text("early", "before the checkpoint's step", 2)
