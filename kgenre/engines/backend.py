@@ -18,6 +18,7 @@ SUPPORTED = ("tensorflow", "jax", "torch")
 _TO_INSTALL = {"tensorflow": "tensorflow", "jax": "jax", "torch": "'kgenre[torch]'"}
 _log = logging.getLogger("kgenre")
 _said: set[str] = set()  # values of KERAS_BACKEND already warned of
+_running: set[int] = set()  # the id of the process that has run a stage; in one forked from it, of both
 
 
 class BackendError(ShortTraceback, RuntimeError):
@@ -54,6 +55,21 @@ def _configured_backend() -> str:
         return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow")
     except (OSError, ValueError):
         return "tensorflow"
+
+
+def check_process() -> None:
+    """Note that this process runs a stage, or refuse to: in a fork of one that has, it would wait forever.
+
+    Raises:
+        BackendError: this process was forked from one that has run a stage.
+    """
+    _running.add(os.getpid())
+    name = check_backend()
+    if len(_running) > 1 and name != "torch":
+        raise BackendError(
+            f"This process was forked from one that has already used {name}, whose threads do not exist here: it would "
+            "wait for them forever. Start processes with multiprocessing.get_context('spawn')."
+        )
 
 
 def prepare_keras() -> None:

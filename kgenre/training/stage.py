@@ -14,6 +14,7 @@ from kgenre.callbacks import Callback
 from kgenre.callbacks.callback import overrides
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
+from kgenre.engines.backend import check_process
 from kgenre.engines.devices import computing_on
 from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import check_distribution, choose_devices
@@ -56,6 +57,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     """The context of a stage: however it ends, variables are synced, teardown hooks called and loggers finalized."""
     from kgenre.engines.initial_weights import compiling_steps
 
+    check_process()
     t = trainer
     if not isinstance(module, Module):
         got = f"the class {module.__name__}: create an object" if isinstance(module, type) else type(module).__name__

@@ -1,6 +1,7 @@
 """The choice of a backend, and what a user's keras.json must not change."""
 
 import json
+import os
 
 import keras
 import pytest
@@ -80,3 +81,30 @@ def test_keras_backend_set_too_late_warns_once(monkeypatch, caplog):
     assert said.startswith(
         f"KERAS_BACKEND is {other} now, but Keras was imported with {BACKEND} and cannot switch. Restart"
     )
+
+
+FORK = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from kgenre.engines.backend import BackendError
+from boring import BoringModule, boring_batches, quiet_trainer
+
+def fit():
+    quiet_trainer().fit(BoringModule(), boring_batches(1))
+
+fit()
+with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as fork:
+    try:
+        fork.submit(fit).result(30)
+    except BackendError as error:
+        print(error)
+    except TimeoutError:
+        next(iter(fork._processes.values())).kill()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or BACKEND == "torch", reason="no fork, or one that can run steps")
+def test_fit_in_a_fork_of_a_process_that_has_fitted_is_refused(in_tmp_path, run_python):
+    printed = run_python(FORK, backend=BACKEND)
+    assert f"forked from one that has already used {BACKEND}" in printed
+    assert "get_context('spawn')" in printed
