@@ -81,7 +81,10 @@ class BatchSizeFinder(Search):
         return self.found
 
     def scale_batch_size(self, trainer: Trainer, module: Module) -> int | None:
-        """Try sizes, set and return the largest that fits; None with ``fast_dev_run``."""
+        """Try sizes, set and return the largest that fits; None with ``fast_dev_run``.
+
+        Called in a hook of a fit, it sets the size of the following epochs.
+        """
         if trainer.fast_dev_run:
             _log.warning("The batch size finder does nothing with fast_dev_run.")
             return None
@@ -90,10 +93,10 @@ class BatchSizeFinder(Search):
                 "The batch size finder needs a data pipeline that it can build again with each size: pass a "
                 "datamodule, not batches."
             )
-        attribute, trainer = self._attribute(trainer, module), copy.copy(trainer)
-        trainer.limits = trainer.limits | {"train": None}  # a limit would hide that a batch holds all data
+        attribute, trial = self._attribute(trainer, module), copy.copy(trainer)
+        trial.limits = trainer.limits | {"train": None}  # a limit would hide that a batch holds all data
         try:
-            size = self._largest(trainer, module, attribute)
+            size = self._largest(trial, module, attribute)
         except BaseException:
             attribute.restore()
             raise
@@ -109,6 +112,7 @@ class BatchSizeFinder(Search):
         """Set the batch size of module and datamodule."""
         self._attribute(trainer, module).set(found)
         self.found = found
+        trainer.loaded_in_epoch = -1  # a fit that has begun loads its sources anew
 
     def _attribute(self, trainer: Trainer, module: Module) -> SoughtAttribute:
         return SoughtAttribute([module, trainer.datamodule], [self.batch_arg_name], "The batch size finder")

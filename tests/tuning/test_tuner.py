@@ -436,6 +436,24 @@ def test_batch_size_finder_in_a_fit(limit, batches):
     assert trainer.num_training_batches == trainer.global_step == batches
 
 
+def test_batch_size_found_in_a_hook_of_a_fit_is_that_of_the_following_epochs():
+    class AtEpoch0(BatchSizeFinder):
+        def setup(self, trainer, module, stage):
+            """Do not search here."""
+
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 0:
+                self.scale_batch_size(trainer, module)
+
+    def note(trainer, module, outputs, batch, batch_idx):
+        rows.append((trainer.current_epoch, len(batch["x"])))
+
+    rows, data = [], Sized(rows=32)
+    callbacks = [AtEpoch0(init_val=4, max_val=16), Lambdas(on_train_batch_end=note)]
+    quiet_trainer(max_epochs=3, callbacks=callbacks).fit(BoringModule(), datamodule=data)
+    assert rows == [(0, 8)] * 4 + [(1, 16)] * 2 + [(2, 16)] * 2
+
+
 def test_batch_size_attribute_of_the_module():
     class Own(Limited):
         batch_size = 4
