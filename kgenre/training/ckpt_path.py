@@ -82,6 +82,11 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 
     if (found := find(which)) is not None:
         return found
+    if run is not None and not run.exists():
+        raise CheckpointError(
+            f"ckpt_path={which!r}: {run.absolute()}, the folder of this trainer's last fit, does not exist. Was it moved, "
+            "or the working directory changed? Give the path of a checkpoint."
+        )
     where = run or next(reversed(run_folders(experiment)), experiment)
     advice = "Train first, or give the path of a checkpoint."
     if (last := find("last")) is not None:

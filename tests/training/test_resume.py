@@ -603,6 +603,15 @@ def test_best_of_a_run_without_validation_is_explained():
             tester.test(Dropping(), boring_batches(1), ckpt_path="best")
 
 
+def test_best_after_the_working_directory_changed(tmp_path, monkeypatch):
+    run, module = trainer(max_epochs=1), BoringModule()
+    run.fit(module, boring_batches(1), boring_batches(1))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"other/runs/.* does not exist. .*the working directory changed\?"):
+        run.test(module, boring_batches(1), ckpt_path="best")
+
+
 def test_next_run_removes_leftovers_of_a_killed_run():
     first = trainer(max_epochs=1)
     first.fit(Dropping(), dataset(), boring_batches(1))
