@@ -84,8 +84,8 @@ def _pointer(trainer: Trainer, which: str) -> Path:
         return found
     if run is not None and not run.exists():
         raise CheckpointError(
-            f"ckpt_path={which!r}: {run.absolute()}, the folder of this trainer's last fit, does not exist. Was it moved, "
-            "or the working directory changed? Give the path of a checkpoint."
+            f"ckpt_path={which!r}: {run.absolute()}, the folder of this trainer's last fit, does not exist. Was it "
+            "moved, or the working directory changed? Give the path of a checkpoint."
         )
     where = run or next(reversed(run_folders(experiment)), experiment)
     advice = "Train first, or give the path of a checkpoint."
