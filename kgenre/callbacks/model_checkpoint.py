@@ -14,7 +14,7 @@ from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.logged_names import check_logged, other_spelling
 from kgenre.callbacks.monitor import monitored
 from kgenre.callbacks.save_times import SaveTimes
-from kgenre.checkpoints import remove_checkpoint
+from kgenre.checkpoints import checkpoints_by_age, remove_checkpoint, write_pointer
 from kgenre.lightning_arguments import explain_arguments
 
 if TYPE_CHECKING:
@@ -168,9 +168,16 @@ class ModelCheckpoint(Callback):
         self._own_pointers = {"best"} if self in ranking[:1] else set()
         if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
             self._own_pointers.add("last")
+        self.kept.forget_missing(self.folder)
+        if self.kept.last and checkpoints_by_age(self.folder)[:1] == [self.folder / self.kept.last]:
+            self._set_pointers(self.folder)  # the run was killed before it set them to the newest checkpoint
         for name in self.kept.superfluous:  # the run was killed before it removed them
             remove_checkpoint(self.folder / name)
-        self.kept.forget_missing(self.folder)
+
+    def _set_pointers(self, folder: Path) -> None:
+        for pointer, target in (("last", self.kept.last), ("best", self.kept.best)):
+            if target and pointer in self._own_pointers:
+                write_pointer(folder, pointer, folder / target)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Start counting updates and time."""

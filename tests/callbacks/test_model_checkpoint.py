@@ -309,6 +309,16 @@ def test_checkpoints_kept_by_a_larger_save_top_k_survive_two_resumes():
     assert (kept, pointers["best"]) == ([1, 2, 3, 5], 5)
 
 
+@pytest.mark.parametrize("save_top_k", [1, -1])
+def test_pointers_that_a_killed_run_had_not_set_yet(save_top_k, in_tmp_path):
+    """The newest checkpoint is on the disk and the best, and the run that is resumed from it has nothing left to do."""
+    fit(ModelCheckpoint("val/score", save_top_k=save_top_k), 4)
+    for pointer in in_tmp_path.glob("runs/*/*/checkpoints/[bl]*"):
+        pointer.write_text("step=000002\n")
+    _, pointers = fit(ModelCheckpoint("val/score", save_top_k=save_top_k), 4, ckpt_path="last")
+    assert pointers == {"best": 4, "last": 4}
+
+
 @pytest.mark.parametrize("which", ["best", "last"])
 def test_best_and_last_of_the_run_can_be_tested(which):
     trainer = quiet_trainer(max_epochs=3, enable_checkpointing=True, callbacks=ModelCheckpoint("val/score"))
