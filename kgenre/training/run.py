@@ -113,6 +113,7 @@ class Run:
         self.pending_rollback: Checkpoint | None = None  # set by a callback: an older one to continue from
         self.interrupted = False
         self.resumed = False
+        self.has_loaded_weights = False  # an evaluation has: the optimizer's state is that of other weights
         self.validated_at: tuple[int, int] | None = None
         self.saved_epoch: Mapping[str, Any] | None = None  # the sums of an epoch that is resumed
         self.input_seconds = 0.0  # the time that the fit has waited for batches

@@ -454,6 +454,7 @@ class Trainer(Run):
             build_for_evaluation(self, sources)
             if checkpoint is not None:
                 restore_weights(self, checkpoint)
+                self.has_loaded_weights = True
                 self.global_step, self.current_epoch = (checkpoint.state[name] for name in ("global_step", "epoch"))
                 self.run_dir = run_of(checkpoint)
             folder = join_run(self)
@@ -465,6 +466,8 @@ class Trainer(Run):
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
         """Write the run's state as a checkpoint folder, replacing a checkpoint that is there; see `kgenre.checkpoints`.
+
+        After an evaluation with ``ckpt_path`` it has weights only, as the optimizer's state is not theirs.
 
         Raises:
             FileExistsError: something other than a checkpoint is there.
@@ -482,6 +485,7 @@ class Trainer(Run):
 
     def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:
         """Return the run's state in memory; its arrays may be overwritten by the next step (see `Checkpoint.copy`)."""
+        weights_only = weights_only or self.has_loaded_weights
         self.engine.pull()  # hooks may have frozen layers, whose gradients are then not accumulated
         self.results.write_pending(self.engine)  # pending values would be lost in a crash
         if self.logs_are_due:

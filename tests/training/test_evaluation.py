@@ -14,7 +14,7 @@ from keras import ops
 import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import ModelCheckpoint
-from kgenre.checkpoints import CheckpointError
+from kgenre.checkpoints import CheckpointError, read_checkpoint
 from kgenre.loggers import CSVLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -110,6 +110,20 @@ def test_without_a_module_the_best_checkpoint_is_evaluated(modules_own):
     trainer.test(dataloaders=batches, verbose=False)
     assert (trainer.ckpt_path, trainer.global_step) == (trainer.run_dir / "checkpoints" / "step=000002", 2)
     assert trainer.checkpoint_callback.best_model_path == trainer.ckpt_path
+
+
+def test_a_checkpoint_after_an_evaluation_of_other_weights_has_no_optimizer_state():
+    """It would be that of the fit's newest weights, with which a resumed run would go on from older ones."""
+    batches, trainer = boring_batches(2), quiet_trainer(enable_checkpointing=True)
+    trainer.fit(module := BoringModule(), batches, batches)
+    trainer.test(module, batches, verbose=False)
+    assert read_checkpoint(trainer.save_checkpoint("same")).optimizer
+    trainer.test(module, batches, ckpt_path="best", verbose=False)
+    assert not read_checkpoint(path := trainer.save_checkpoint("loaded")).optimizer
+    with pytest.raises(CheckpointError, match="holds weights only"):
+        trainer.fit(module, batches, batches, ckpt_path=path)
+    trainer.fit(module, batches, batches)
+    assert read_checkpoint(trainer.save_checkpoint("same")).optimizer
 
 
 def test_best_and_last_are_those_of_the_last_fit():
