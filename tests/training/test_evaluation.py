@@ -119,7 +119,8 @@ def test_a_checkpoint_after_an_evaluation_of_other_weights_has_no_optimizer_stat
     trainer.test(module, batches, verbose=False)
     assert read_checkpoint(trainer.save_checkpoint("same")).optimizer
     trainer.test(module, batches, ckpt_path="best", verbose=False)
-    assert not read_checkpoint(path := trainer.save_checkpoint("loaded")).optimizer
+    path = trainer.save_checkpoint("loaded")
+    assert not read_checkpoint(path).optimizer
     with pytest.raises(CheckpointError, match="holds weights only"):
         trainer.fit(module, batches, batches, ckpt_path=path)
     trainer.fit(module, batches, batches)
