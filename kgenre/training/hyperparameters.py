@@ -39,9 +39,10 @@ class Hyperparameters:
 
     _hparams: AttributeDict | None = None
     _not_logged: frozenset[str] = frozenset()  # the names of saved arguments that loggers do not get
-    # By name: the place in the __mro__ of the class that saved it, and the value: hparams may have been set since.
-    # None: none has saved.
-    _saved: Mapping[str, tuple[int, Any]] | None = None
+    # By name: the place in the __mro__ of the class that saved it, the value's id, and the value as JSON holds it (else
+    # ...): hparams may have been set since. Not the value: what an attribute holds gives variables their names. None:
+    # none has saved.
+    _saved: Mapping[str, tuple[int, int, Any]] | None = None
     # What the object was created with; ... for what hparams have: JSON lacks the value, or the class saves it itself.
     # None: its class chose by name what is saved.
     _given: Mapping[str, Any] | None = None
@@ -107,9 +108,10 @@ class Hyperparameters:
         place = next((i for i, code in enumerate(codes) if code is frame.f_code), 0)
         saved = dict(self._saved or {})
         for name, value in chosen.items():
-            by, known = saved.get(name, (0, None))
-            if name not in self.hparams or (place < by and self.hparams[name] is known):
-                self.hparams[name], saved[name] = value, (place, value)
+            by, known, _ = saved.get(name, (0, 0, ...))
+            if name not in self.hparams or (place < by and id(self.hparams[name]) == known):
+                plain = _as_plain(value)
+                self.hparams[name], saved[name] = value, (place, id(value), plain if is_plain(plain) else ...)
                 if not logger:
                     self._not_logged = self._not_logged.union([name])
         self._saved = saved
@@ -150,7 +152,7 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     """
     saved = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
     given = None if owner._saved is None else owner._given  # nothing is kept that nobody saves
-    began = {name: _as_plain(value) for name, (_, value) in (owner._saved or {}).items()}
+    began = {name: value for name, (_, _, value) in (owner._saved or {}).items()}
     changed = {n for n, v in saved.items() if is_plain(v) and is_plain(began.get(n, ...)) and v != began[n]}
     own = saved
     if given is not None:

@@ -204,7 +204,7 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
             holds += f", from a run with{'' if averages else 'out'} WeightAveraging"
     advice, config = "", checkpoint.path and checkpoint.path.parent.parent / "config.yaml"
     if saved and config and config.is_file():
-        advice = f" To resume it with the options that it had: --config {config}."
+        advice = f" To resume it with its own options: --config {config}."
     raise CheckpointError(
         f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it."
         f"{_differing_hyperparameters(module, checkpoint)}{advice} To start from its weights: "

@@ -1126,7 +1126,7 @@ def test_error_about_another_optimizer_names_the_config_of_the_run():
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(Other(), boring_batches(1))
     (config := trainer.run_dir / "config.yaml").touch()
-    with pytest.raises(CheckpointError, match=rf"with the options that it had: --config {config}\. To start from its"):
+    with pytest.raises(CheckpointError, match=rf"with its own options: --config {config}\. To start from its"):
         quiet_trainer().fit(BoringModule(), boring_batches(1), ckpt_path=trainer.run_dir)
 
 
