@@ -50,6 +50,10 @@ def test_loggers_leave_the_run_of_another_module_or_checkpoint(make):
         def on_test_end(self):
             self.logger.log_metrics({"test/other": 1.0}, 9)
 
+    class LogsFirst(BoringModule):
+        def setup(self, stage):
+            self.logger.log_metrics({"test/other": 1.0}, 9)
+
     def content():
         return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
@@ -57,7 +61,7 @@ def test_loggers_leave_the_run_of_another_module_or_checkpoint(make):
     trainer.fit(module, batches)
     run, inside = trainer.run_dir, trainer.save_checkpoint(trainer.run_dir / "checkpoints" / "mine")
     outside = trainer.save_checkpoint("outside")
-    for other, path in ((module, outside), (Logs(), None)):
+    for other, path in ((module, outside), (Logs(), None), (LogsFirst(), None)):
         trainer.test(module, batches, ckpt_path=inside, verbose=False)  # opens the run
         before = content()
         with pytest.raises(RuntimeError, match="none is open"):
