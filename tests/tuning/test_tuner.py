@@ -2,6 +2,7 @@
 
 import random
 import signal
+from functools import partial
 
 import keras
 import matplotlib
@@ -255,10 +256,15 @@ def test_search_in_a_hook_of_a_fit_sets_the_rate_of_its_optimizer():
     np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], kernel, rtol=1e-4, atol=1e-6)
 
 
-def test_ctrl_c_after_a_search_in_a_hook_saves_the_step(in_tmp_path):
+def by_hook():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [partial(signal.raise_signal, signal.SIGINT), by_hook], ids=["signal", "hook"])
+def test_ctrl_c_after_a_search_in_a_hook_saves_the_step(in_tmp_path, stop):
     def interrupt(trainer, module, outputs, batch, batch_idx):
         if trainer.global_step == 10:
-            signal.raise_signal(signal.SIGINT)
+            stop()
 
     callbacks = [AtEpoch1(num_training_steps=12), Lambdas(on_train_batch_end=interrupt)]
     trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
