@@ -27,7 +27,8 @@ _STOPPED = (130, 143, 129, 149, -2, -15, -1, 0xC000013A)
 class Trial:
     """A combination of options, with its folder and result.
 
-    The folder holds ``config.yaml``, ``output.log``, the run (``version_0``) and, unless interrupted, ``trial.json``.
+    The folder holds ``config.yaml``, ``output.log``, ``trial.json`` (the status and score) and the run (``version_0``),
+    after those of an earlier sweep whose trial of this number had another configuration.
 
     Args:
         folder: the trial's folder.
@@ -38,6 +39,7 @@ class Trial:
         numbers: the options whose values are numbers in every trial; the others are text in TensorBoard.
         status: "finished", "failed" or "interrupted"; None: not begun.
         reason: why it failed.
+        earlier_runs: names of the runs that had another configuration.
     """
 
     folder: Path
@@ -50,15 +52,13 @@ class Trial:
     score: float | None = None
     seconds: float = 0.0
     reason: str = ""
+    earlier_runs: Collection[str] = ()
 
     def load_finished(self) -> bool:
         """Return whether this exact trial has already finished; if so, load its result."""
-        try:
-            state = json.loads((self.folder / "trial.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # not begun, or truncated by a kill or a full disk
+        if not self._has_same_config() or (state := self._read_state()).get("status") != "finished":
             return False
-        if state["status"] != "finished" or not self._has_same_config():
-            return False
+        self.earlier_runs = state.get("earlier_runs", ())
         self.status, self.score, self.seconds = "finished", self._read_score(), state["seconds"]
         return self.score is not None
 
@@ -69,14 +69,18 @@ class Trial:
             KeyboardInterrupt: Ctrl-C came when the trial was ending; its result has been saved.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        begun, same, config = self.run_dir, self._has_same_config(), self.folder / "config.yaml"
+        if self._has_same_config():
+            self.earlier_runs = self._read_state().get("earlier_runs", ())
+        else:
+            self.earlier_runs = [run.name for run in run_folders(self.folder)]
+        started, self.status, stop = time.time(), "interrupted", None
+        self._write_state()  # before the configuration, with which the earlier runs would count as its own
+        begun, config = self.run_dir, self.folder / "config.yaml"
         with whole_file(config) as partial:
             partial.write_text(self.config, encoding="utf-8")
-        (self.folder / "trial.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "kgenre", "fit", "--config", str(config)]
-        if begun is not None and same and any(begun.glob("checkpoints/last")):
+        if begun is not None and any(begun.glob("checkpoints/last")):
             command += ["--ckpt_path", "last"]
-        started, self.status, stop = time.time(), "interrupted", None
         with (self.folder / "output.log").open("ab") as log:
             child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
             try:
@@ -94,8 +98,7 @@ class Trial:
         self.status = "failed" if self.score is None else "finished"
         if self.score is None:
             self.reason = self._why_unranked() if code == 0 else self._last_line()
-        state = {"status": self.status, "values": self.values, "score": self.score, "seconds": self.seconds}
-        (self.folder / "trial.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        self._write_state()
         if self.run_dir is not None:
             columns = {name: float(v) if name in self.numbers else str(v) for name, v in self.values.items()}
             write_hparams(self.run_dir, columns, self.score, started, time.time())
@@ -104,9 +107,21 @@ class Trial:
 
     @property
     def run_dir(self) -> Path | None:
-        """The newest run's folder, if training ever began."""
-        runs = run_folders(self.folder)
+        """The folder of the newest run with this configuration, if its training ever began."""
+        runs = [run for run in run_folders(self.folder) if run.name not in self.earlier_runs]
         return runs[-1] if runs else None
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / "trial.json").read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError):  # not begun, or truncated by a kill or a full disk
+            return {}
+
+    def _write_state(self) -> None:
+        names = ("status", "values", "score", "seconds", "earlier_runs")
+        state = {name: getattr(self, name) for name in names}
+        with whole_file(self.folder / "trial.json") as partial:
+            partial.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
 
     def _has_same_config(self) -> bool:
         config = self.folder / "config.yaml"

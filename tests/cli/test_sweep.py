@@ -214,6 +214,7 @@ def test_why_a_finished_trial_has_no_score(tmp_path, monkeypatch, monitor, reaso
     (tmp_path / "version_0").mkdir()
     (tmp_path / "version_0" / "metrics.csv").write_text("step,val/loss\n1,nan\n")
     (tmp_path / "version_0" / "metrics.json").write_text('{"val/loss": null}')
+    (tmp_path / "config.yaml").write_text("")
     trial = Trial(tmp_path, {}, "", monitor, "min")
     trial.run()
     assert (trial.status, trial.score, trial.reason) == ("failed", None, reason)
@@ -231,6 +232,7 @@ def test_ctrl_c_at_the_end_of_a_trial_keeps_its_result_and_stops_the_sweep(tmp_p
     monkeypatch.setattr("kgenre.cli.trial.subprocess", ended)
     (tmp_path / "version_0").mkdir()
     (tmp_path / "version_0" / "metrics.csv").write_text("step,val/loss\n1,0.5\n")
+    (tmp_path / "config.yaml").write_text("")
     trial = Trial(tmp_path, {}, "", "val/loss", "min")
     with pytest.raises(KeyboardInterrupt):
         trial.run()
@@ -242,7 +244,7 @@ def test_ctrl_c_at_the_end_of_a_trial_keeps_its_result_and_stops_the_sweep(tmp_p
     assert [(trial.load_finished(), trial.score) for trial in without_table] == [(True, 0.25), (False, None)]
     outcomes.append(130)  # of a trial that has noticed Ctrl-C
     trial.run()
-    assert (trial.status, (tmp_path / "trial.json").exists()) == ("interrupted", False)
+    assert trial.status == json.loads((tmp_path / "trial.json").read_text())["status"] == "interrupted"
 
 
 def test_ctrl_c_in_a_callback_of_the_garbage_collector_stops_the_sweep(sweep, swept, monkeypatch):
@@ -279,6 +281,36 @@ def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
     without_run = shutil.copytree(swept / "trial_000", tmp_path / "without_run")
     shutil.rmtree(without_run / "version_0")
     assert not Trial(without_run, {}, config, "val/loss", "min").load_finished()
+
+
+@pytest.mark.parametrize("code", [130, 1, -9])
+def test_a_trial_that_ended_before_its_run_began_has_no_part_of_an_earlier_configuration(tmp_path, monkeypatch, code):
+    """Neither the run of another sweep's trial with this number is resumed, nor is its score taken."""
+    commands, outcomes = [], [code, 0]
+
+    def fit(command, **streams):
+        commands.append(command)
+        if outcomes[0] == 0:
+            (tmp_path / "version_1").mkdir()
+            (tmp_path / "version_1" / "metrics.csv").write_text("step,val/loss\n1,0.75\n")
+        return SimpleNamespace(wait=lambda: outcomes.pop(0))
+
+    monkeypatch.setattr("kgenre.cli.trial.subprocess", SimpleNamespace(Popen=fit, STDOUT=None))
+    (tmp_path / "version_0" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "version_0" / "checkpoints" / "last").write_text("step=000001")
+    (tmp_path / "version_0" / "metrics.csv").write_text("step,val/loss\n1,0.5\n")
+    (tmp_path / "config.yaml").write_text("model: {learning_rate: 0.1}")
+    (tmp_path / "trial.json").write_text('{"status": "finished", "score": 0.5, "seconds": 1}')
+    for run in (None, tmp_path / "version_1"):
+        trial = Trial(tmp_path, {}, "model: {learning_rate: 0.3}", "val/loss", "min")
+        assert not trial.load_finished()
+        trial.run()
+        assert trial.run_dir == run
+    assert trial.score == 0.75
+    assert not any("--ckpt_path" in command for command in commands)
+    assert trial.load_finished()
+    shutil.rmtree(tmp_path / "version_1")
+    assert not trial.load_finished()
 
 
 @pytest.mark.parametrize(
