@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import logging
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser
 
+from kgenre.checkpoints.files import whole_file
 from kgenre.cli import configuration
 from kgenre.cli.arguments import read_pipes
 from kgenre.cli.monitor_mode import mode_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from kgenre.cli.parser import Parser
 
+_log = logging.getLogger("kgenre")
 _REASON = 50  # characters of a failed trial's reason in the table
 _SWEEP_OPTIONS = ("sweep", "method", "trials", "monitor", "mode")
 
@@ -186,7 +189,7 @@ def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> No
         for trial in ranked
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+    with whole_file(folder / "sweep.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", *names, options.monitor, "seconds", "status", "run", "reason"])
         for trial, row in zip(ranked, rows, strict=True):
@@ -202,8 +205,14 @@ def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> No
         best = configuration.parse(of_fit, ["--config", str(ranked[0].folder / "config.yaml")])
         move_runs(best, folder.with_name(f"{folder.name}_best"))
         best.test = options.test
-        path.write_text(configuration.dump(of_fit, best), encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text(configuration.dump(of_fit, best), encoding="utf-8")
         print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {quoted_path(path)}")
+    if len({trial.films for trial in trials if trial.score is not None}) > 1:
+        _log.warning(
+            "The trials were not all trained and validated on the same films (see split.json of their runs): their "
+            "values cannot be compared. If the films have changed, train all trials again: --trainer.name OTHER"
+        )
     print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {quoted_path(folder)}")
 
 

@@ -111,6 +111,12 @@ class Trial:
         runs = [run for run in run_folders(self.folder) if run.name not in self.earlier_runs]
         return runs[-1] if runs else None
 
+    @property
+    def films(self) -> str:
+        """The run's ``split.json``, which lists its films; "" for other data."""
+        split = None if self.run_dir is None else self.run_dir / "split.json"
+        return split.read_text(encoding="utf-8") if split is not None and split.is_file() else ""
+
     def _read_state(self) -> dict[str, Any]:
         try:
             return dict(json.loads((self.folder / "trial.json").read_text(encoding="utf-8")))

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from kgenre.cli.main import main
-from kgenre.cli.sweep import _shown_score
+from kgenre.cli.sweep import _report_ranking, _shown_score
 from kgenre.cli.trial import Trial
 from kgenre.training.run_lock import RunLock
 
@@ -263,6 +263,20 @@ def test_ctrl_c_in_a_callback_of_the_garbage_collector_stops_the_sweep(sweep, sw
     monkeypatch.setattr(Trial, "load_finished", load_finished)
     assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8]") == 130
     assert (len(recalled), len(printed)) == (1, 1)
+
+
+def test_trials_on_other_films_are_not_compared_silently(tmp_path, caplog, capsys):
+    trials = []
+    for number, films in enumerate(("a", "a", "b")):
+        (run := tmp_path / f"trial_{number:03d}" / "version_0").mkdir(parents=True)
+        (run / "split.json").write_text(f'{{"train": ["{films}"]}}')
+        (run.parent / "config.yaml").write_text("trainer: {max_epochs: 1}")
+        trials.append(Trial(run.parent, {"x": number}, "", "val/loss", "min", status="finished", score=number + 0.5))
+    options = SimpleNamespace(mode="min", monitor="val/loss", test=False)
+    _report_ranking(tmp_path, trials[:2], options)
+    assert not caplog.messages
+    _report_ranking(tmp_path, trials, options)
+    assert "not all trained and validated on the same films" in caplog.text
 
 
 def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
