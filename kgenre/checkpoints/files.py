@@ -65,16 +65,17 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path, partial: str = "{}.partial") -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside ``path``, which replaces ``path`` after the block unless it failed.
 
-    Errors name ``path``.
+    Of two processes that write the same file, each has its own: one of both files remains, not a mixture. Errors name
+    ``path``.
 
     Example:
         >>> with whole_file(Path("metrics.json")) as partial:
         ...     partial.write_text("{}")
     """
-    temporary = path.with_name(partial.format(path.name))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with naming(path):
         try:
             yield temporary

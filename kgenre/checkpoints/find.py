@@ -12,7 +12,7 @@ from kgenre.checkpoints.read import read_checkpoint, read_manifest
 
 def write_pointer(folder: Path, name: str, target: Path) -> None:
     """Point ``folder/name`` ("last", "best") to a checkpoint in the same folder, atomically."""
-    with whole_file(folder / name, f".{{}}.{os.getpid()}.partial") as partial:
+    with whole_file(folder / name) as partial:
         write_synced(partial, f"{target.name}\n".encode())
     sync_folder(folder)
 

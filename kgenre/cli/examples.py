@@ -48,12 +48,14 @@ def run(arguments: Sequence[str]) -> int:
     for film in found:
         _print_film(console, film)
     if page is not None:
+        from kgenre.checkpoints.files import whole_file
         from kgenre.reports.blocks import Films, Heading
         from kgenre.reports.html import to_html
 
         with writing_below(page, "give another file with --out"):
             page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(to_html([Heading("Test films", 1), Films(found)]), encoding="utf-8")
+            with whole_file(page) as partial:
+                partial.write_text(to_html([Heading("Test films", 1), Films(found)]), encoding="utf-8")
         print(f"Written to {page}")
     return 0
 

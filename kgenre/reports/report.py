@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from kgenre.checkpoints.files import whole_file
 from kgenre.evaluation.fonts import rendering_problems
 from kgenre.reports import sentences, tables, verdicts
 from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph
@@ -69,15 +70,16 @@ def write_report(
             "report.pdf and the pictures show some names wrongly: %s. report.html shows them correctly.", wrong
         )
     card = model_card(best_of(runs), numbers)
-    for name, content in pictures.items():
-        (folder / name).write_bytes(content)
-    (folder / "report.md").write_text(text, encoding="utf-8")
-    (folder / "report.html").write_text(to_html(blocks), encoding="utf-8")
-    (folder / "report.pdf").write_bytes(to_pdf(blocks))
-    (folder / "model_card.md").write_text(card, encoding="utf-8")
-    (folder / "report.json").write_text(
-        json.dumps(numbers.recorded, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    files = pictures | {
+        "report.md": text.encode(),
+        "report.html": to_html(blocks).encode(),
+        "report.pdf": to_pdf(blocks),
+        "model_card.md": card.encode(),
+        "report.json": (json.dumps(numbers.recorded, indent=1, ensure_ascii=False) + "\n").encode(),
+    }
+    for name, content in files.items():
+        with whole_file(folder / name) as partial:
+            partial.write_bytes(content)
     return folder
 
 

@@ -49,3 +49,17 @@ def test_errors_of_writing_name_the_file_too(tmp_path):
     assert str(raised.value) == f"[Errno {errno.ENOENT}] {os.strerror(errno.ENOENT)}: {str(path)!r}"
     with pytest.raises(OSError, match=r"^no space in the cache$"), whole_file(path):
         raise OSError("no space in the cache")
+
+
+def test_two_processes_that_write_one_file_do_not_mix_their_contents(tmp_path, monkeypatch):
+    path = tmp_path / "predictions.csv"
+    with whole_file(path) as first, first.open("w") as file:
+        file.write("first " * 10_000)
+        file.flush()
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        with whole_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        file.write("first " * 10_000)
+    assert path.read_text() == "first " * 20_000
+    assert os.listdir(tmp_path) == [path.name]

@@ -42,7 +42,7 @@ def keep_films(folder, genre_names=(), split=None):
     [
         ("environment.json", write_environment),
         ("config.yaml", save_config),
-        ("config.yaml", lambda folder: Trial(folder, {}, "max_epochs: 2", "val/loss", "min").run()),
+        ("trial.json", lambda folder: Trial(folder, {}, "max_epochs: 2", "val/loss", "min").run()),
         ("split.json", lambda folder: keep_films(folder, split={"train": ["a"], "validation": [], "test": []})),
         ("genres.txt", lambda folder: keep_films(folder, genre_names=["Drama", "War"])),
         ("json.json", lambda folder: Service().open(folder)),

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import html
 import io
 import json
@@ -188,6 +189,20 @@ def test_the_same_runs_give_the_same_bytes(report, runs, tmp_path):
     again = write_report(runs, tmp_path / "again", explain=False)
     for path in report.iterdir():
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_a_report_that_cannot_be_written_leaves_the_earlier_one_whole(report, runs, tmp_path, monkeypatch):
+    out, write = shutil.copytree(report, tmp_path / "out"), Path.write_bytes
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def write_half(path, content):
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_report(runs, out, explain=False)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_html_is_self_contained_and_escapes_titles(report):
