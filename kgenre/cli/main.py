@@ -20,7 +20,8 @@ from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, escape_unencod
 from kgenre.cli.usage import FULL, is_refusal
 
 _PATH_ERRORS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP)  # a text in place of a file; links in a circle
+# A text in place of a file; links in a circle; a folder that another command has just made.
+_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY)
 # Each is a module here with ``run(arguments)``, which takes the arguments after the command and returns the exit code.
 COMMANDS = {
     "fit": "train a model",

@@ -57,3 +57,9 @@ def test_errors_are_one_line(poster_run, tmp_path, capsys, monkeypatch):
     missing = "pip install" if on_tensorflow else "set KERAS_BACKEND=tensorflow"
     assert missing in said(poster_run, tmp_path / "new", "onnx")
     assert not list(tmp_path.iterdir())
+    # Another export has made the folder since.
+    (made := tmp_path / "made").mkdir()
+    (made / "classifier.json").write_text("{}")
+    monkeypatch.setattr("kgenre.models.export._check", lambda folder, format: None)
+    assert f"Directory not empty: '{made}'" in said(poster_run, made, "keras")
+    assert os.listdir(tmp_path) == ["made"]
