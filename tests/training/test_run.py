@@ -67,6 +67,14 @@ def test_attributes_before_a_run():
     assert trainer.optimizers == trainer.learning_rates() == []
 
 
+def test_the_name_of_an_experiment_may_be_a_number():
+    trainer = kgenre.Trainer(max_epochs=1, logger=CSVLogger(), name=2, enable_progress_bar=False)
+    for name in (2, 3):
+        trainer.name = name
+        trainer.fit(BoringModule(), boring_batches(1))
+        assert trainer.run_dir.parent.name == str(name)
+
+
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
