@@ -272,8 +272,8 @@ def as_used(options: Namespace, trainer: Any) -> Namespace:
 def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     """Write ``config.yaml`` into the run's folder, and its text to the loggers.
 
-    It lists every option, so that it reproduces the run from its start, even if this fit was resumed from a checkpoint
-    in the same folder.
+    It lists every option, so that it reproduces the run from its start, also if this fit was resumed from a checkpoint
+    in the same folder with the same options. After a resume with others, it has the options to continue the run with.
     """
     options = as_used(options, trainer)
     if trainer.resumed:
