@@ -337,7 +337,9 @@ class Run:
         """``<root>/<name>``, the folder of this experiment's runs."""
         root = next((logger.save_dir for logger in self.loggers if logger.save_dir), self.default_root_dir)
         name = next((logger.name for logger in self.loggers if logger.name), self.name)
-        return Path(os.path.expanduser(root)) / str(name or snake_case(type(self.module).__name__))
+        return Path(os.path.expanduser(root)) / (
+            snake_case(type(self.module).__name__) if name in (None, "") else str(name)
+        )
 
     def on_run_opened(self, action: Callable[[Trainer], None]) -> None:
         """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts.

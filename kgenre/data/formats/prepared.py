@@ -45,8 +45,8 @@ def read(path: Path) -> FilmTable:
             raise FilmDataError(f"{shard} is missing. Copy the whole folder, or prepare the films again.")
         if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
             raise FilmDataError(
-                f"{shard} is not the file that the manifest describes (sha256). Copy the folder again, or repeat kgenre "
-                "data prepare, which may have been interrupted."
+                f"{shard} is not the file that the manifest describes (sha256). Copy the folder again, or repeat "
+                "kgenre data prepare, which may have been interrupted."
             )
     files = [path.parent / name for name, _ in shards]
     folder = _posters_folder(hashlib.sha256(text).hexdigest(), files, posters, image_size, count)
