@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from kgenre.evaluation.film_predictions import read_predictions
@@ -107,11 +109,16 @@ def _read(path: Path, name: str) -> Run:
         config |= {part: given for part, given in own.items() if part == "data"}
     split = read_mapping(path / "split.json")
     predictions = read_predictions(path / "predictions_test.csv")
+    again = f"Write both again: kgenre test --ckpt_path {quoted_path(run)}" + " --data.path FOLDER" * (run != path)
     if (rows := len(predictions.ids)) != (films := metrics.get("test/films", rows)):
-        on_other_films = " --data.path FOLDER" if run != path else ""
         raise ReportError(
-            f"{path / 'predictions_test.csv'} has {rows:,} films, but metrics.json is about {films:,.0f}. Write both "
-            f"again: kgenre test --ckpt_path {quoted_path(run)}{on_other_films}"
+            f"{path / 'predictions_test.csv'} has {rows:,} films, but metrics.json is about {films:,.0f}. {again}"
+        )
+    brier = float(np.mean((predictions.prob - predictions.true) ** 2))
+    if not math.isclose(metrics.get("test/brier", brier), brier, rel_tol=1e-4, abs_tol=1e-6):
+        raise ReportError(
+            f"{path / 'predictions_test.csv'} and metrics.json are of different tests: was the last one interrupted? "
+            f"{again}"
         )
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(

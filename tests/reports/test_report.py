@@ -1330,6 +1330,14 @@ def test_predictions_of_other_films_than_the_metrics_are_refused(runs, tmp_path)
         read_runs([run])
 
 
+def test_predictions_of_another_test_than_the_metrics_are_refused(runs, tmp_path):
+    """As after a kill at the end of a test, when only the predictions had been written."""
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    shutil.copy(runs[1] / "predictions_test.csv", run)
+    with pytest.raises(ReportError, match=r"predictions_test\.csv and metrics\.json are of different .*kgenre test"):
+        read_runs([run])
+
+
 def test_films_whose_genres_changed_are_refused(runs, films, tmp_path, capsys):
     other = shutil.copytree(runs[1], tmp_path / "other" / "version_0")
     path = other / "predictions_test.csv"
@@ -1337,6 +1345,8 @@ def test_films_whose_genres_changed_are_refused(runs, films, tmp_path, capsys):
     first[header.index("genres")] = "Comedy|War" if first[header.index("genres")] == "War" else "War"
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file).writerows([header, first, *rest])
+    metrics = json.loads((other / "metrics.json").read_text()) | {"test/brier": None}  # as if tested on these genres
+    (other / "metrics.json").write_text(json.dumps(metrics))
     assert main(["report", str(runs[0]), str(other), "--out", str(tmp_path / "o")]) == 1
     assert f"such as those of {first[0]}: they cannot be compared" in capsys.readouterr().err
 
@@ -1347,7 +1357,7 @@ def test_every_two_runs_need_a_film_in_common(runs, tmp_path):
         path = folder / "predictions_test.csv"
         header, *rows = path.read_text(encoding="utf-8-sig").splitlines()
         path.write_text("\n".join([header, *rows[keep]]) + "\n", encoding="utf-8")
-        metrics = json.loads((folder / "metrics.json").read_text()) | {"test/films": 20}
+        metrics = json.loads((folder / "metrics.json").read_text()) | {"test/films": 20, "test/brier": None}
         (folder / "metrics.json").write_text(json.dumps(metrics))
     assert read_runs([runs[0], halves[0]])
     with pytest.raises(ReportError, match=r"first/version_0 and .*last/version_0 have no test film in common"):
