@@ -102,7 +102,7 @@ class GenreClassifier(ExactEvaluation):
         self._mixing_seed: Any = None  # a keras.random.SeedGenerator
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
-        self._sizes: dict[str, Any] = {}
+        self._sizes: dict[str, Any] = {}  # those that the network is built for
         self._vocabulary = ""  # the `vocabulary_hash` that its token ids refer to; "" if unknown
         self._will_load_weights = False  # whether a checkpoint's weights will be loaded
         self._frequencies: Any = None  # (G,), of the genres among the training films
@@ -149,8 +149,10 @@ class GenreClassifier(ExactEvaluation):
         self.configure_model()
 
     def _set_sizes(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
-        self.genre_names, self._sizes = tuple(genre_names), sizes
-        if self.model is not None:
+        self.genre_names = tuple(genre_names)
+        if self.model is None:
+            self._sizes = sizes
+        else:  # other data with the same words may request another vocabulary size than the network was built for
             self._check_outputs(len(genre_names))
 
     def _check_outputs(self, genres: int | None) -> None:

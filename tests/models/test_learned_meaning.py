@@ -65,6 +65,16 @@ def test_error_a_model_is_fitted_on_one_data_set_and_then_on_another(other, mess
         trainer(tmp_path).fit(module, datamodule=films(**other))
 
 
+def test_a_model_fitted_again_keeps_the_sizes_that_it_was_built_for(films, tmp_path):
+    module = GenreClassifier("overview_words")
+    trainer(tmp_path).fit(module, datamodule=films(vocabulary_size=100))
+    again = trainer(tmp_path)
+    again.fit(module, datamodule=films(vocabulary_size=200))  # the films have fewer words: the same vocabulary
+    loaded, data = GenreClassifier.load_from_checkpoint(again.run_dir), FilmData.load_from_checkpoint(again.run_dir)
+    results = [trainer(tmp_path).test(each, datamodule=data, verbose=False) for each in (module, loaded)]
+    assert results[0] == results[1]
+
+
 def test_error_genres_in_another_order(films, tmp_path):
     class Reversed(FilmData):
         genre_names = ("War", "Drama")
