@@ -12,7 +12,13 @@ from kgenre.models.build_network import adapt_to_films, build_network, check_net
 from kgenre.models.classifier_arguments import check_arguments
 from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.genre_losses import LOSSES
-from kgenre.models.learned_meaning import check_same_genres, check_same_words, numbered_genres, vocabulary_hash
+from kgenre.models.learned_meaning import (
+    check_same_genres,
+    check_same_vocabulary_size,
+    check_same_words,
+    numbered_genres,
+    vocabulary_hash,
+)
 from kgenre.models.log_odds import frequencies, log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.models.named_network import stored_name
@@ -134,6 +140,9 @@ class GenreClassifier(ExactEvaluation):
             check_same_genres(self.genre_names, names)
         if has_weights and (self.model is None or "overview" in self.inputs):
             check_same_words(self._vocabulary, vocabulary)
+            if self.model is not None and stage == "fit":
+                own, requested = self._sizes.get("vocabulary_size"), getattr(data, "vocabulary_size", None)
+                check_same_vocabulary_size(own, requested)
         if not has_weights or stage == "fit":
             self._vocabulary = vocabulary
         return names
@@ -152,7 +161,7 @@ class GenreClassifier(ExactEvaluation):
         self.genre_names = tuple(genre_names)
         if self.model is None:
             self._sizes = sizes
-        else:  # other data with the same words may request another vocabulary size than the network was built for
+        else:  # the network keeps its own: data to test with the same words may have another vocabulary_size
             self._check_outputs(len(genre_names))
 
     def _check_outputs(self, genres: int | None) -> None:

@@ -48,3 +48,18 @@ def check_same_words(own: str, vocabulary: str) -> None:
         raise TrainerError(
             f"The data's vocabulary is not the one that the model was trained on: token ids are other words. {_ADVICE}"
         )
+
+
+def check_same_vocabulary_size(own: int | None, requested: int | None) -> None:
+    """Check that the data request the vocabulary size that the network has; nothing if one is unknown.
+
+    Their words may be the same, as both sizes are upper limits, but whoever reads the checkpoint builds the network
+    with the size of its data.
+
+    Raises:
+        TrainerError: they differ.
+    """
+    if own and requested and own != requested:
+        raise TrainerError(
+            f"The network was built for vocabulary_size={own}, but the data have vocabulary_size={requested}. {_ADVICE}"
+        )
