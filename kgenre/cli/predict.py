@@ -133,10 +133,11 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, run: 
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
     rows, prob = rows[order := np.argsort(rows)], prob[order]
+    predicted = films.table.subset(rows)  # without films whose streamed posters turned out to be bad
     with writing_below(path, "choose another file for the table with --out"):
-        write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
-    print(f"{len(films.table):,} films: {path}")
-    if seen := run.seen_in_training(films.table).sum():
+        write_predictions(path, predicted, prob, module.thresholds, options.top)
+    print(f"{len(predicted):,} films: {path}")
+    if seen := run.seen_in_training(predicted).sum():
         print(
             f"{seen:,} of them were used to train or tune this model, so it looks better here than it is: judge it by "
             "predictions_test.csv."

@@ -186,6 +186,17 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, tmp
         assert float(rows[0][genre["genre"]]) == pytest.approx(genre["probability"], abs=2e-5)
 
 
+def test_predict_counts_the_films_that_could_be_predicted(poster_run, unlabelled, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(unlabelled, tmp_path / "films")
+    poster = next((folder / "posters").iterdir())
+    poster.write_bytes(poster.read_bytes()[:-600])  # damaged, but its header is intact
+    monkeypatch.setattr("kgenre.data.poster_table._choose", lambda size, file: "stream")
+    out = tmp_path / "table.csv"
+    assert main(["predict", "--ckpt_path", str(poster_run), "--data.path", str(folder), "--out", str(out)]) == 0
+    assert len(out.read_text().splitlines()) == 1 + 4
+    assert f"4 films: {out}" in capsys.readouterr().out
+
+
 def test_films_of_similar_length_are_predicted_together(overview_run, films, tmp_path, monkeypatch):
     predict = ["predict", "--ckpt_path", str(overview_run), "--data.path", str(films), "--out"]
     monkeypatch.setattr("kgenre.models.networks.NETWORKS", ())
