@@ -146,11 +146,14 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
 def map_to_known_genres(films: FilmTable, genre_names: Sequence[str], to_predict: bool = False) -> FilmTable:
     """Return the same films with the genre columns ``genre_names``, and log which genres are dropped.
 
-    If no film has one of these genres, all columns are zero: such films can still be predicted.
+    Names that differ only in capitals are the same genre, as in `with_common_names`, which chooses by the films. If no
+    film has one of these genres, all columns are zero: such films can still be predicted.
 
     Raises:
         FilmDataError: the films have genres, but none of ``genre_names``, and are not only ``to_predict``.
     """
+    known = {name.casefold(): name for name in genre_names}
+    films = replace(films, genre_names=tuple(known.get(name.casefold(), name) for name in films.genre_names))
     counts = films.genres.sum(axis=0)
     occurring = [name for name, count in zip(films.genre_names, counts, strict=True) if count]
     unknown = [name for name in occurring if name not in genre_names]

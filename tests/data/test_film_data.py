@@ -800,6 +800,20 @@ def test_the_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):
     assert other.table.genres_of(1) == ()
 
 
+def test_more_films_with_other_capitals_in_a_genre_do_not_change_its_name(tmp_path):
+    rows = [f"f{n},{('Zombie', 'Drama', 'zombie', 'Drama')[n % 4]},The story number {n}" for n in range(37)]
+    more = [f"g{n},zombie,Another tale {n}" for n in range(5)]
+    tables = []
+    for some in (rows, rows + more):  # more films have "Zombie" in the first, "zombie" in the second
+        (tmp_path / "films.csv").write_text("\n".join(["id,genres,overview", *some]) + "\n")
+        tables.append(FilmData(str(tmp_path), posters=False))
+        if len(tables) > 1:
+            tables[1].load_state_dict(tables[0].state_dict())
+        tables[-1].setup("fit")
+    assert [data.genre_names for data in tables] == [("Drama", "Zombie")] * 2
+    assert [data.table.genres.sum(axis=0).tolist() for data in tables] == [[18, 19], [18, 24]]
+
+
 def test_error_none_of_the_checkpoints_genres_unless_films_are_only_predicted(state, tmp_path, caplog):
     (tmp_path / "films.csv").write_text("id,genres,overview\n1,News,A ship\n")
     other = FilmData(str(tmp_path))
