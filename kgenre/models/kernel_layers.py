@@ -100,10 +100,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not (training and self.trainable and is_usual and mask is None):
             return super().call(inputs, training=training, mask=mask)
         try:
-            pictures = keras.ops.cast(inputs, "float32")  # squares overflow in half precision
-            outputs, mean, variance = kernels.batch_normalization(pictures, self.gamma, self.beta, self.epsilon)
+            # Squares overflow in half precision, which the weights may have too (bf16-true).
+            whole = [keras.ops.cast(each, "float32") for each in (inputs, self.gamma, self.beta)]
+            outputs, mean, variance = kernels.batch_normalization(*whole, self.epsilon)
         except NotImplementedError:
             return super().call(inputs, training=training, mask=mask)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            moving.assign(keras.ops.cast(moving, "float32") * self.momentum + value * (1 - self.momentum))
         return keras.ops.cast(outputs, self.compute_dtype)

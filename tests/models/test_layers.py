@@ -89,6 +89,16 @@ def test_batch_normalization_matches_keras(arguments, call):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
 
 
+def test_batch_normalization_with_bfloat16_weights():
+    """bf16-true: squares are still computed in float32, as in Keras."""
+    layers = [layer(dtype="bfloat16", momentum=0.5) for layer in (BatchNormalization, keras.layers.BatchNormalization)]
+    ours, keras_own = ([layer(5 * X, training=True), *layer.weights] for layer in layers)
+    for mine, other in zip(ours, keras_own, strict=True):
+        assert mine.dtype == other.dtype
+        mine, other = (ops.convert_to_numpy(ops.cast(each, "float32")) for each in (mine, other))
+        np.testing.assert_allclose(mine, other, rtol=2e-2, atol=2e-2)
+
+
 LAYERS = [
     BatchNormalization(momentum=0.9),
     Dropout(0.3, seed=1),
