@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -58,14 +59,20 @@ def common_name(name: str) -> str:
     return SAME.get(re.sub(r"[\W_]", "", name.casefold()), name)
 
 
+def _loose(name: str) -> str:
+    """Return what names have in common that differ only in capitals, or in how an accented letter is encoded."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def with_common_names(table: FilmTable) -> FilmTable:
     """The same films with the common genre names; columns of one name are merged.
 
-    Unknown names that differ only in capitals become the one that most films have. A note lists the other changes.
+    Unknown names that differ only in capitals (or in how accented letters are encoded) become the one that most films
+    have. A note lists the other changes.
     """
     by_films = [table.genre_names[column] for column in table.genres.sum(axis=0).argsort(kind="stable")]
-    usual = {name.casefold(): name for name in map(common_name, by_films)}
-    new = [usual[common_name(name).casefold()] for name in table.genre_names]
+    usual = {_loose(name): name for name in map(common_name, by_films)}
+    new = [usual[_loose(common_name(name))] for name in table.genre_names]
     if new == list(table.genre_names):
         return table
     names = tuple(sorted(set(new)))
@@ -73,7 +80,7 @@ def with_common_names(table: FilmTable) -> FilmTable:
     for column, name in enumerate(new):
         genres[:, names.index(name)] |= table.genres[:, column]
     pairs = zip(table.genre_names, new, strict=True)
-    changed = [f"{old} = {name}" for old, name in pairs if old.casefold() != name.casefold()]
+    changed = [f"{old} = {name}" for old, name in pairs if _loose(old) != _loose(name)]
     notes = [f"Genres under one name: {', '.join(changed)}."] if changed else []
     return replace(table, genres=genres, genre_names=names, notes=(*table.notes, *notes))
 
@@ -152,8 +159,8 @@ def map_to_known_genres(films: FilmTable, genre_names: Sequence[str], to_predict
     Raises:
         FilmDataError: the films have genres, but none of ``genre_names``, and are not only ``to_predict``.
     """
-    known = {name.casefold(): name for name in genre_names}
-    films = replace(films, genre_names=tuple(known.get(name.casefold(), name) for name in films.genre_names))
+    known = {_loose(name): name for name in genre_names}
+    films = replace(films, genre_names=tuple(known.get(_loose(name), name) for name in films.genre_names))
     counts = films.genres.sum(axis=0)
     occurring = [name for name, count in zip(films.genre_names, counts, strict=True) if count]
     unknown = [name for name in occurring if name not in genre_names]

@@ -313,12 +313,17 @@ def test_columns_of_one_genre_are_merged_with_a_note():
     assert joined.notes == ("Genres under one name: Science Fiction = Sci-Fi, SF = Sci-Fi.",)
 
 
-def test_genres_that_differ_in_capitals_are_the_usual_one():
+@pytest.mark.parametrize(
+    ("rare", "usual"),
+    [("Noir Western", "noir western"), ("Come\u0301die", "Com\u00e9die")],
+    ids=["capitals", "accents"],
+)
+def test_genres_that_differ_in_capitals_or_encoding_are_the_usual_one(rare, usual):
     table = FilmTable(
         ids=("a", "b", "c"), titles=("",) * 3, years=(None,) * 3, overviews=("",) * 3, poster_paths=(None,) * 3,
-        genres=np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0]], np.uint8), genre_names=("Noir Western", "noir western", "x"),
+        genres=np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0]], np.uint8), genre_names=(rare, usual, "x"),
     )  # fmt: skip
     joined = with_common_names(table)
-    assert joined.genre_names == ("noir western", "x")
+    assert joined.genre_names == (usual, "x")
     assert joined.genres.tolist() == [[1, 0], [1, 1], [1, 0]]
     assert joined.notes == (), "nothing that a reader would not expect"
