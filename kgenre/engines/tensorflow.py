@@ -280,7 +280,7 @@ def _stacked(*leaves: Any) -> tf.Tensor:
 
 
 def _tensor(array: Any) -> tf.Tensor:
-    tensor = tf.convert_to_tensor(array)
+    tensor = tf.convert_to_tensor(array if hasattr(array, "dtype") else np.asarray(array))  # an int: int64, as declared
     # float64 is NumPy's default; JAX and Keras's own fit convert it to float32 too.
     return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
 

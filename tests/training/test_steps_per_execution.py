@@ -146,6 +146,22 @@ def test_same_results_where_only_dtypes_or_keys_differ(what):
     assert_same_state(single, several)
 
 
+@compiled
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_number_in_a_batch_has_one_dtype(steps):
+    """The one that the step was built with, whether steps run alone or together."""
+    found = set()
+
+    class Weighted(MLP):
+        def training_step(self, batch, batch_idx):
+            found.add(keras.backend.standardize_dtype(batch["weight"].dtype))
+            return super().training_step(batch, batch_idx)
+
+    batches = [batch | {"weight": 3} for batch in boring_batches(4)]
+    fitted(Weighted, batches, steps_per_execution=steps)
+    assert len(found) == 1
+
+
 def widths_that_differ():
     """A tf.data dataset whose batches differ in their rows and columns."""
     tf = pytest.importorskip("tensorflow")
