@@ -36,8 +36,8 @@ class LossScale:
 
     def unscaled(self, gradients: Sequence[Any]) -> list[Any]:
         """The gradients of the unscaled loss."""
-        inverse = 1.0 / ops.convert_to_tensor(self.scale)
-        return [gradient * ops.cast(inverse, gradient.dtype) for gradient in gradients]
+        inverse = 1.0 / ops.convert_to_tensor(self.scale)  # zero in float16 if the scale is large
+        return [ops.cast(ops.multiply(gradient, inverse), gradient.dtype) for gradient in gradients]
 
     def update(self, finite: Any) -> None:
         """Adapt the scale, given whether all gradients of the step are finite (a boolean scalar)."""

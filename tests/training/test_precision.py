@@ -122,6 +122,14 @@ def test_small_gradients_survive():
     np.testing.assert_allclose(moved[1], moved[0], rtol=0.02, atol=1e-3)
 
 
+def test_gradients_of_float16_weights_survive_a_large_scale():
+    scaling = loss_scale.LossScale()
+    scaling.scale.assign(loss_scale.LARGEST)
+    (gradient,) = scaling.unscaled([ops.full((2,), 2.0**15, "float16")])
+    assert keras.backend.standardize_dtype(gradient.dtype) == "float16"
+    np.testing.assert_array_equal(ops.convert_to_numpy(gradient), 2.0**-15)
+
+
 def test_one_overflow_in_an_accumulated_group_skips_the_group():
     module, trainer = fitted("16-mixed", with_factors(1, 1e37, 1, 1), accumulate_grad_batches=2)
     last_two, _ = fitted("16-mixed", with_factors(1, 1, 1, 1)[2:], accumulate_grad_batches=2)
