@@ -65,8 +65,8 @@ class Engine(Protocol):
         """Train on several batches of one shape, one step each, in one compiled call.
 
         The results are those of single steps: bit for bit on a CPU (but TensorFlow may round a power differently, as in
-        Ftrl and Adafactor, or a chain of additions), while on a GPU this other program may round differently. JAX on a GPU runs fewer than
-        ``size`` batches one by one.
+        Ftrl and Adafactor, or a chain of additions), while on a GPU this other program may round differently. JAX on a
+        GPU runs fewer than ``size`` batches one by one.
 
         Args:
             batches: at most ``size``.

@@ -101,8 +101,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         try:
             # Squares overflow in half precision, which the weights may have too (bf16-true).
-            whole = [keras.ops.cast(each, "float32") for each in (inputs, self.gamma, self.beta)]
-            outputs, mean, variance = kernels.batch_normalization(*whole, self.epsilon)
+            pictures, gamma, beta = (keras.ops.cast(each, "float32") for each in (inputs, self.gamma, self.beta))
+            outputs, mean, variance = kernels.batch_normalization(pictures, gamma, beta, self.epsilon)
         except NotImplementedError:
             return super().call(inputs, training=training, mask=mask)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
